@@ -1,0 +1,1 @@
+"""Route requests over many API keys, and keep every decision explainable."""

@@ -1,0 +1,1 @@
+"""One file per provider translation, one per transport."""

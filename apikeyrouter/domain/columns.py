@@ -1,0 +1,119 @@
+"""What the decision reads of every key, as columns: one array a fact, one row a key.
+
+Rows are never removed, so a row number names a key for ever. Only the fold writes here.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apikeyrouter.domain.decay import STEPS, half_power, steps_between
+from apikeyrouter.domain.events import EventRef
+from apikeyrouter.domain.models.api_key import ELIGIBLE_STATES, KeyState
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+LOAD_HALF_LIFE_US = 60_000_000
+OUTCOME_HALF_LIFE_US = 600_000_000
+REBASE_HALF_LIVES = 256
+FIRST_CAPACITY = 16
+KEY_STATES = tuple(KeyState)
+
+
+class DecayedColumns:
+    """Sums that forget: all rows share a landmark, so the present is one multiplication away."""
+
+    def __init__(self, half_life_us: int, names: tuple[str, ...], capacity: int) -> None:
+        self.half_life_us = half_life_us
+        self.landmark_us = 0
+        self.sums: dict[str, Floats] = {name: np.zeros(capacity) for name in names}
+
+    def weight(self, at_us: int) -> float:
+        """Return what an observation at this instant adds, moving the landmark when numbers grow large."""
+        steps = steps_between(self.landmark_us, at_us, self.half_life_us)
+        if steps > REBASE_HALF_LIVES * STEPS:
+            steps -= self._rebase(steps)
+        return half_power(-steps)
+
+    def scale(self, now_us: int) -> float:
+        """Return the factor that brings the sums to the present."""
+        return half_power(steps_between(self.landmark_us, now_us, self.half_life_us))
+
+    def _rebase(self, steps: int) -> int:
+        half_lives = steps // STEPS
+        for name, column in self.sums.items():
+            self.sums[name] = np.ldexp(column, -half_lives)
+        self.landmark_us += half_lives * self.half_life_us
+        return half_lives * STEPS
+
+
+class KeyColumns:
+    """The columns themselves, and beside them the events that last changed each fact."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.available = np.zeros(FIRST_CAPACITY, dtype=np.bool_)
+        self.state_code = np.zeros(FIRST_CAPACITY, dtype=np.int8)
+        self.weight = np.ones(FIRST_CAPACITY)
+        self.in_flight = np.zeros(FIRST_CAPACITY)
+        self.load = DecayedColumns(LOAD_HALF_LIFE_US, ("dispatched",), FIRST_CAPACITY)
+        self.outcomes = DecayedColumns(
+            OUTCOME_HALF_LIFE_US, ("succeeded", "failed", "first_byte_us"), FIRST_CAPACITY
+        )
+        self.state_ref: list[EventRef] = []
+        self.load_ref: list[EventRef | None] = []
+        self.outcome_ref: list[EventRef | None] = []
+
+    def add(self, weight: float, ref: EventRef) -> int:
+        """Open a row for a new key and return its number."""
+        row = self.count
+        if row == len(self.available):
+            self._grow()
+        self.count = row + 1
+        self.available[row] = True
+        self.weight[row] = weight
+        self.state_ref.append(ref)
+        self.load_ref.append(None)
+        self.outcome_ref.append(None)
+        return row
+
+    def set_state(self, row: int, key_state: KeyState, ref: EventRef) -> None:
+        """Remember the state of a key and the event that put it there."""
+        self.state_code[row] = KEY_STATES.index(key_state)
+        self.available[row] = key_state in ELIGIBLE_STATES
+        self.state_ref[row] = ref
+
+    def dispatch(self, row: int, at_us: int, ref: EventRef) -> None:
+        """Count a request on its way to this key."""
+        self.in_flight[row] += 1.0
+        weight = self.load.weight(at_us)
+        self.load.sums["dispatched"][row] += weight
+        self.load_ref[row] = ref
+
+    def finish(self, row: int, ref: EventRef) -> None:
+        """Count one request less in flight."""
+        self.in_flight[row] -= 1.0
+        self.load_ref[row] = ref
+
+    def succeed(self, row: int, at_us: int, first_byte_us: int, ref: EventRef) -> None:
+        """Remember a success and how fast it was."""
+        weight = self.outcomes.weight(at_us)
+        self.outcomes.sums["succeeded"][row] += weight
+        self.outcomes.sums["first_byte_us"][row] += weight * first_byte_us
+        self.outcome_ref[row] = ref
+
+    def fail(self, row: int, at_us: int, ref: EventRef) -> None:
+        """Remember a failure that was not the request's own fault."""
+        weight = self.outcomes.weight(at_us)
+        self.outcomes.sums["failed"][row] += weight
+        self.outcome_ref[row] = ref
+
+    def _grow(self) -> None:
+        extra = len(self.available)
+        self.available = np.concatenate([self.available, np.zeros(extra, dtype=np.bool_)])
+        self.state_code = np.concatenate([self.state_code, np.zeros(extra, dtype=np.int8)])
+        self.weight = np.concatenate([self.weight, np.ones(extra)])
+        self.in_flight = np.concatenate([self.in_flight, np.zeros(extra)])
+        for decayed in (self.load, self.outcomes):
+            for name, column in decayed.sums.items():
+                decayed.sums[name] = np.concatenate([column, np.zeros(extra)])

@@ -1,0 +1,323 @@
+"""The vocabulary: every fact that the log can hold, frozen, and named once for ever.
+
+An event's shape never changes. A new shape is a new class with the next version in `EVENT_TYPES`.
+Times are microseconds since the Unix epoch (UTC), durations microseconds, money nano-USD, all integers.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+Metadata = dict[str, str | int | float | bool | None | list[str]]
+
+
+class EventRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where an event stands: its stream and its version in it. The currency of evidence."""
+
+    stream: str
+    version: int
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """What every event carries: the instant at which it was decided."""
+
+    at_us: int
+
+
+# --- keys: stream key-<id> ---------------------------------------------------------------------------
+
+
+class KeyRegistered(Event, frozen=True, kw_only=True, gc=False):
+    """A key was sealed into the vault and may now be chosen."""
+
+    actor: str
+    provider_id: str
+    fingerprint: str
+    metadata: Metadata = {}
+
+
+class KeyStateChanged(Event, frozen=True, kw_only=True, gc=False):
+    """A key moved from one state to another; `until_us` is when a timed state ends by itself."""
+
+    actor: str
+    from_state: str
+    to_state: str
+    trigger: str
+    until_us: int | None = None
+    evidence: tuple[EventRef, ...] = ()
+
+
+class KeyMaterialRotated(Event, frozen=True, kw_only=True, gc=False):
+    """The secret behind a key id was replaced; identity, history and limits stay."""
+
+    actor: str
+    fingerprint: str
+
+
+class KeyRevoked(Event, frozen=True, kw_only=True, gc=False):
+    """A key left for ever; its material was destroyed."""
+
+    actor: str
+    reason: str
+
+
+# --- catalogue: stream catalogue ---------------------------------------------------------------------
+
+
+class ModelOffer(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """One model as a provider sells it. Prices are nano-USD per million tokens; None is unknown."""
+
+    model: str
+    input_nano_usd_per_mtok: int | None = None
+    output_nano_usd_per_mtok: int | None = None
+    quality: float = 0.5
+    capabilities: tuple[str, ...] | None = None
+    max_output_tokens: int | None = None
+
+
+class ProviderRegistered(Event, frozen=True, kw_only=True, gc=False):
+    """A provider can be routed to. No models listed means: the upstream alone knows what it serves."""
+
+    actor: str
+    provider_id: str
+    kind: str
+    base_url: str | None = None
+    models: tuple[ModelOffer, ...] = ()
+
+
+# --- requests: stream request-<id> -------------------------------------------------------------------
+
+
+class RequestFacts(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What a request asked for, as far as routing may know it: sizes and hashes, never contents."""
+
+    operation: str
+    model: str
+    provider_id: str | None = None
+    stream: bool = False
+    needs: tuple[str, ...] = ()
+    input_tokens_bound: int = 0
+    output_tokens_bound: int = 0
+    body_bytes: int = 0
+    body_sha256: str = ""
+    client_id: str | None = None
+    correlation_id: str | None = None
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """An objective made explicit: weights of the criteria, and constraints that exclude."""
+
+    objective: str
+    cost: float = 0.0
+    reliability: float = 0.0
+    fairness: float = 0.0
+    latency: float = 0.0
+    quality: float = 0.0
+    max_cost_nano_usd: int | None = None
+    max_latency_us: int | None = None
+    min_reliability: float | None = None
+    min_quality: float | None = None
+    providers: tuple[str, ...] | None = None
+    excluded_providers: tuple[str, ...] = ()
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """One key as the decision saw it: the scores, each in [0, 1], and the events they came from."""
+
+    key_id: str
+    provider_id: str
+    total: float
+    cost: float
+    reliability: float
+    fairness: float
+    latency: float
+    quality: float
+    in_flight: int
+    cost_bound_nano_usd: int | None = None
+    state_ref: EventRef
+    offer_ref: EventRef
+    load_ref: EventRef | None = None
+    outcome_ref: EventRef | None = None
+
+
+class Exclusion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A key that was not eligible: the first rule that refused it, and the event behind the refusal."""
+
+    key_id: str
+    rule: str
+    evidence: EventRef
+
+
+class RouteDecided(Event, frozen=True, kw_only=True, gc=False):
+    """A key was chosen, and its share of the load reserved, before any call was made.
+
+    `as_of` is the log position that the state stood at; `excluded` counts refused keys by rule.
+    """
+
+    as_of: int
+    seed: int
+    attempt: int
+    facts: RequestFacts
+    policy: Policy
+    chosen: Candidate
+    others: tuple[Candidate, ...] = ()
+    eligible: int
+    excluded: dict[str, int] = {}
+    exclusions: tuple[Exclusion, ...] = ()
+    tried: tuple[str, ...] = ()
+
+
+class RouteRefused(Event, frozen=True, kw_only=True, gc=False):
+    """No key was eligible: the same record as a decision, without a choice."""
+
+    as_of: int
+    seed: int
+    attempt: int
+    facts: RequestFacts
+    policy: Policy
+    reason: str
+    retry_at_us: int | None = None
+    excluded: dict[str, int] = {}
+    exclusions: tuple[Exclusion, ...] = ()
+    tried: tuple[str, ...] = ()
+
+
+class AttemptFailed(Event, frozen=True, kw_only=True, gc=False):
+    """One upstream call did not succeed. `sent` is false when nothing can have reached the provider.
+
+    `effect` is what the failure meant for the key when it happened, so that folds never consult a table
+    that may have changed since.
+    """
+
+    attempt: int
+    key_id: str
+    provider_id: str
+    failure: str
+    effect: str
+    status: int | None = None
+    code: str | None = None
+    retry_after_us: int | None = None
+    elapsed_us: int
+    sent: bool = True
+
+
+class RequestCompleted(Event, frozen=True, kw_only=True, gc=False):
+    """The settlement: what was consumed and what it cost. `cost_nano_usd` None: no price is known."""
+
+    attempt: int
+    key_id: str
+    provider_id: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    usage_source: str
+    cost_nano_usd: int | None = None
+    finish_reason: str | None = None
+    elapsed_us: int
+    first_byte_us: int
+    response_bytes: int
+    response_sha256: str
+    upstream_request_id: str | None = None
+
+
+class RequestFailed(Event, frozen=True, kw_only=True, gc=False):
+    """The request ended without an answer; the last attempt's failure tells why."""
+
+    attempts: int
+    failure: str
+    status: int
+
+
+class RequestCancelled(Event, frozen=True, kw_only=True, gc=False):
+    """The client left. What was produced by then is settled, measured or bounded."""
+
+    attempt: int
+    key_id: str
+    provider_id: str
+    phase: str
+    input_tokens: int
+    output_tokens: int
+    usage_source: str
+    cost_nano_usd: int | None = None
+    elapsed_us: int
+    response_bytes: int
+
+
+class RequestReleased(Event, frozen=True, kw_only=True, gc=False):
+    """Recovery closed a request whose process died: its reservation is free, its outcome unknown."""
+
+    attempt: int
+    key_id: str
+    trigger: str
+
+
+# --- the log itself: stream log ----------------------------------------------------------------------
+
+
+class NodeStarted(Event, frozen=True, kw_only=True, gc=False):
+    """A process opened the log for writing."""
+
+    node_id: str
+    version: str
+
+
+class NodeStopped(Event, frozen=True, kw_only=True, gc=False):
+    """A process closed the log in good order."""
+
+    node_id: str
+
+
+class LogRecovered(Event, frozen=True, kw_only=True, gc=False):
+    """Appending works again after an outage during which every request was refused."""
+
+    node_id: str
+    outage_us: int
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    "key.registered.v1": KeyRegistered,
+    "key.state_changed.v1": KeyStateChanged,
+    "key.material_rotated.v1": KeyMaterialRotated,
+    "key.revoked.v1": KeyRevoked,
+    "provider.registered.v1": ProviderRegistered,
+    "request.decided.v1": RouteDecided,
+    "request.refused.v1": RouteRefused,
+    "request.attempt_failed.v1": AttemptFailed,
+    "request.completed.v1": RequestCompleted,
+    "request.failed.v1": RequestFailed,
+    "request.cancelled.v1": RequestCancelled,
+    "request.released.v1": RequestReleased,
+    "node.started.v1": NodeStarted,
+    "node.stopped.v1": NodeStopped,
+    "log.recovered.v1": LogRecovered,
+}
+
+CATALOGUE_STREAM = "catalogue"
+LOG_STREAM = "log"
+
+
+def key_stream(key_id: str) -> str:
+    """Name the stream of a key."""
+    return f"key-{key_id}"
+
+
+def request_stream(request_id: str) -> str:
+    """Name the stream of a request."""
+    return f"request-{request_id}"
+
+
+class NewEvent(NamedTuple):
+    """An event on its way into the log: its place in its stream is decided, its position is not."""
+
+    stream: str
+    version: int
+    event: Event
+
+
+class Recorded(NamedTuple):
+    """An event with its place: the global position, the stream, the version in that stream."""
+
+    position: int
+    stream: str
+    version: int
+    event: Event

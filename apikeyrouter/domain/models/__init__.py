@@ -1,0 +1,1 @@
+"""Public types that users build and read."""

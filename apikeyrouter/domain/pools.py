@@ -1,0 +1,114 @@
+"""Which keys could serve a request at all: provider, model and capabilities, before any state is looked at.
+
+A pool changes only with the catalogue, so it is kept until then.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from apikeyrouter.domain.columns import Floats, Rows
+from apikeyrouter.domain.events import EventRef, Exclusion, ModelOffer, RequestFacts
+from apikeyrouter.domain.key_metadata import declaration
+from apikeyrouter.domain.keys import Key
+from apikeyrouter.domain.models.api_key import KeyState
+from apikeyrouter.domain.state import Provider, RouterState
+
+MOST_POOLS = 64
+MOST_EXCLUSIONS = 8
+SELDOM_INTERESTING = frozenset({"other_provider", "key_revoked"})
+UNPRICED = -1.0
+UNLISTED_QUALITY = 0.5
+
+
+class Member(NamedTuple):
+    """A key of a pool with the offer by which its provider would serve the request."""
+
+    key: Key
+    provider: Provider
+    offer: ModelOffer | None
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys that could serve, in the order of their registration, and why the others could not."""
+
+    rows: Rows
+    members: tuple[Member, ...]
+    input_price: Floats
+    output_price: Floats
+    quality: Floats
+    excluded: dict[str, int]
+    exclusions: tuple[Exclusion, ...]
+
+
+def pool_for(state: RouterState, facts: RequestFacts) -> Pool:
+    """Return the pool of a request, from the cache where the catalogue has not changed since."""
+    name = (facts.model, facts.provider_id, facts.needs)
+    pool: Pool | None = state.pools.get(name)
+    if pool is None:
+        if len(state.pools) >= MOST_POOLS:
+            state.pools.clear()
+        pool = state.pools[name] = build_pool(state, facts)
+    return pool
+
+
+def build_pool(state: RouterState, facts: RequestFacts) -> Pool:
+    """Ask every key the rules of the catalogue; the first rule that refuses names itself."""
+    members: list[Member] = []
+    excluded: dict[str, int] = {}
+    exclusions: list[Exclusion] = []
+    for key_id in state.key_ids:
+        key = state.keys[key_id]
+        rule = catalogue_rule(state, key, facts)
+        if rule is None:
+            provider = state.providers[key.provider_id]
+            members.append(Member(key, provider, provider.models.get(facts.model)))
+            continue
+        excluded[rule] = excluded.get(rule, 0) + 1
+        if len(exclusions) < MOST_EXCLUSIONS and rule not in SELDOM_INTERESTING:
+            evidence = EventRef(f"key-{key_id}", 1)
+            exclusions.append(Exclusion(key_id=key_id, rule=rule, evidence=evidence))
+    return _pool(members, excluded, exclusions)
+
+
+def catalogue_rule(state: RouterState, key: Key, facts: RequestFacts) -> str | None:
+    """Name the first rule of the catalogue that refuses a key for a request."""
+    if key.state is KeyState.Revoked:
+        return "key_revoked"
+    if facts.provider_id is not None and key.provider_id != facts.provider_id:
+        return "other_provider"
+    provider = state.providers.get(key.provider_id)
+    if provider is None:
+        return "provider_unknown"
+    if provider.models and facts.model not in provider.models:
+        return "model_not_offered"
+    models = declaration(key.metadata).models
+    if models is not None and facts.model not in models:
+        return "model_not_allowed_for_key"
+    offer = provider.models.get(facts.model)
+    if offer is not None and offer.capabilities is not None and not set(facts.needs) <= set(offer.capabilities):
+        return "capability_missing"
+    return None
+
+
+def _pool(members: list[Member], excluded: dict[str, int], exclusions: list[Exclusion]) -> Pool:
+    offers = [member.offer for member in members]
+    return Pool(
+        rows=np.array([member.key.row for member in members], dtype=np.intp),
+        members=tuple(members),
+        input_price=_floats([_price(offer, "input_nano_usd_per_mtok") for offer in offers]),
+        output_price=_floats([_price(offer, "output_nano_usd_per_mtok") for offer in offers]),
+        quality=_floats([UNLISTED_QUALITY if offer is None else offer.quality for offer in offers]),
+        excluded=excluded,
+        exclusions=tuple(exclusions),
+    )
+
+
+def _price(offer: ModelOffer | None, side: str) -> float:
+    price: int | None = getattr(offer, side, None)
+    return UNPRICED if price is None else float(price)
+
+
+def _floats(values: list[float]) -> Floats:
+    return np.array(values, dtype=np.float64)

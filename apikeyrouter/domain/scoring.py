@@ -1,0 +1,111 @@
+"""The criteria: what makes one key better than another, each as a number in [0, 1].
+
+Only additions, multiplications, divisions and comparisons appear, so that any machine with IEEE 754 floats
+reproduces every score to the bit.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from apikeyrouter.domain.columns import Floats, KeyColumns, Rows
+from apikeyrouter.domain.events import Policy
+
+PRIOR_SUCCESSES = 4.0
+PRIOR_FAILURES = 0.2
+FAILURE_WEIGHT = 4.0
+PRIOR_LATENCY_OBSERVATIONS = 0.1
+LEAST_OBSERVED = 1e-9
+USUAL_OUTPUT_TOKENS = 1024
+
+
+class Scores(NamedTuple):
+    """One entry a candidate in each array. `latency_us` is the expectation behind the score."""
+
+    cost: Floats
+    reliability: Floats
+    fairness: Floats
+    latency: Floats
+    quality: Floats
+    cost_bound_nano_usd: Floats
+    latency_us: Floats
+
+
+def cost_bounds(
+    input_price: Floats, output_price: Floats, input_tokens: int, output_tokens: int
+) -> Floats:
+    """Bound the cost of a request on each candidate in nano-USD; below zero where no price is known."""
+    bound = (input_price * input_tokens + output_price * (output_tokens or USUAL_OUTPUT_TOKENS)) / 1e6
+    unpriced = (input_price < 0.0) | (output_price < 0.0)
+    if unpriced.any():
+        bound[unpriced] = -1.0
+    return bound
+
+
+def score_cost(bound: Floats) -> Floats:
+    """The cheapest scores 1, twice its cost 1/2; an unknown price scores 0."""
+    known = bound >= 0.0
+    if known.all():
+        return np.asarray((bound.min() + 1.0) / (bound + 1.0))
+    if not known.any():
+        return np.zeros(len(bound))
+    return np.where(known, (bound[known].min() + 1.0) / (np.maximum(bound, 0.0) + 1.0), 0.0)
+
+
+def score_reliability(succeeded: Floats, failed: Floats) -> Floats:
+    """A posterior with forgetting: no history is trusted nearly fully, a failure outweighs four successes."""
+    good = succeeded + PRIOR_SUCCESSES
+    return np.asarray(good / (good + (failed * FAILURE_WEIGHT + PRIOR_FAILURES)))
+
+
+def score_fairness(in_flight: Floats, dispatched: Floats, weight: Floats) -> Floats:
+    """The least loaded for its share scores 1. What is in flight counts at once, against herds."""
+    load = (in_flight + dispatched) / weight + 1.0
+    return np.asarray(load.min() / load)
+
+
+def expected_latency_us(succeeded: Floats, first_byte_us: Floats) -> Floats:
+    """Expect the mean time to the first byte; a key without history is given the best one's, and so a try."""
+    observed = succeeded > LEAST_OBSERVED
+    if not observed.any():
+        return np.ones(len(succeeded))
+    mean = np.divide(first_byte_us, succeeded, out=np.full(len(succeeded), np.inf), where=observed)
+    best = mean.min()
+    mean[~observed] = best
+    total = succeeded * mean + PRIOR_LATENCY_OBSERVATIONS * best
+    return np.asarray(total / (succeeded + PRIOR_LATENCY_OBSERVATIONS))
+
+
+def score_all(columns: KeyColumns, rows: Rows, quality: Floats, cost_bound: Floats, now_us: int) -> Scores:
+    """Score the candidates in these rows by every criterion."""
+    outcome_scale = columns.outcomes.scale(now_us)
+    outcomes = columns.outcomes.sums
+    succeeded = outcomes["succeeded"][rows] * outcome_scale
+    latency_us = expected_latency_us(succeeded, outcomes["first_byte_us"][rows] * outcome_scale)
+    return Scores(
+        cost=score_cost(cost_bound),
+        reliability=score_reliability(succeeded, outcomes["failed"][rows] * outcome_scale),
+        fairness=score_fairness(
+            columns.in_flight[rows],
+            columns.load.sums["dispatched"][rows] * columns.load.scale(now_us),
+            columns.weight[rows],
+        ),
+        latency=latency_us.min() / latency_us,
+        quality=quality,
+        cost_bound_nano_usd=cost_bound,
+        latency_us=latency_us,
+    )
+
+
+def combine(scores: Scores, policy: Policy) -> Floats:
+    """Weigh the criteria together, in a fixed order of additions."""
+    whole = policy.cost + policy.reliability + policy.fairness + policy.latency + policy.quality
+    total = scores.fairness * (policy.fairness / whole)
+    total += scores.reliability * (policy.reliability / whole)
+    if policy.cost:
+        total += scores.cost * (policy.cost / whole)
+    if policy.latency:
+        total += scores.latency * (policy.latency / whole)
+    if policy.quality:
+        total += scores.quality * (policy.quality / whole)
+    return total

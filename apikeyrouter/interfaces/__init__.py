@@ -1,0 +1,1 @@
+"""The ways in: library, HTTP, command line."""

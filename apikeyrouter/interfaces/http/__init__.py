@@ -1,0 +1,1 @@
+"""The proxy and its management API."""
