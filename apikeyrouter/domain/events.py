@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-Metadata = dict[str, str | int | float | bool | None | list[str]]
+Metadata = dict[str, str | int | float | bool | list[str] | None]
 
 
 class EventRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -18,7 +18,9 @@ class EventRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: int
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+class Event(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, forbid_unknown_fields=True
+):
     """What every event carries: the instant at which it was decided."""
 
     at_us: int
@@ -221,11 +223,19 @@ class RequestCompleted(Event, frozen=True, kw_only=True, gc=False):
 
 
 class RequestFailed(Event, frozen=True, kw_only=True, gc=False):
-    """The request ended without an answer; the last attempt's failure tells why."""
+    """The request ended without a whole answer; the last attempt's failure tells why.
+
+    Tokens and cost are not zero where a stream broke after text had been produced.
+    """
 
     attempts: int
     failure: str
     status: int
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usage_source: str = "none"
+    cost_nano_usd: int | None = 0
+    response_bytes: int = 0
 
 
 class RequestCancelled(Event, frozen=True, kw_only=True, gc=False):
@@ -291,6 +301,11 @@ EVENT_TYPES: dict[str, type[Event]] = {
     "node.stopped.v1": NodeStopped,
     "log.recovered.v1": LogRecovered,
 }
+
+EVENT_NAMES: dict[type[Event], str] = {event_type: name for name, event_type in EVENT_TYPES.items()}
+
+canonical_bytes = msgspec.json.Encoder().encode
+"""Encode an event; the same event gives the same bytes on every machine."""
 
 CATALOGUE_STREAM = "catalogue"
 LOG_STREAM = "log"

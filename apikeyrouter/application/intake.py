@@ -1,0 +1,46 @@
+"""From what an interface read to what the line needs: the facts of a request, sizes and hashes only."""
+
+from hashlib import sha256
+
+import msgspec
+
+from apikeyrouter.application.passage import Order
+from apikeyrouter.domain.events import Policy, RequestFacts
+from apikeyrouter.domain.state import RouterState
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a caller asks of routing. `output_tokens_bound` 0 means that the caller set none."""
+
+    operation: str
+    model: str
+    provider_id: str | None = None
+    stream: bool = False
+    needs: tuple[str, ...] = ()
+    output_tokens_bound: int = 0
+    correlation_id: str | None = None
+
+
+def address(state: RouterState, model: str) -> tuple[str | None, str]:
+    """Split `provider/model` where the part before the slash is a provider; other slashes are the model's."""
+    provider_id, slash, rest = model.partition("/")
+    if slash and rest and provider_id in state.providers:
+        return provider_id, rest
+    return None, model
+
+
+def order(wish: Wish, policy: Policy, body: bytes) -> Order:
+    """Put an order together; a body of n bytes makes at most n tokens in any byte-level tokenizer."""
+    facts = RequestFacts(
+        operation=wish.operation,
+        model=wish.model,
+        provider_id=wish.provider_id,
+        stream=wish.stream,
+        needs=wish.needs,
+        input_tokens_bound=len(body),
+        output_tokens_bound=wish.output_tokens_bound,
+        body_bytes=len(body),
+        body_sha256=sha256(body).hexdigest(),
+        correlation_id=wish.correlation_id,
+    )
+    return Order(facts=facts, policy=policy, body=body)

@@ -1,0 +1,116 @@
+"""State and log in one step: what is recorded is folded at once, and durable when its future says so.
+
+If an append fails, the state is ahead of the log. Then nothing is recorded any more until the log can be
+written again and the state has been folded anew from what is stored.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+import structlog
+
+from apikeyrouter.application.ports import Clock, EventLog
+from apikeyrouter.domain.events import LOG_STREAM, Event, LogRecovered, NewEvent
+from apikeyrouter.domain.models.system_error import LogUnavailableError
+from apikeyrouter.domain.state import RouterState
+
+RETRY_S = 0.25
+
+
+class Journal:
+    """The state in memory, and the log that it is a fold of."""
+
+    def __init__(self, log: EventLog, clock: Clock, node_id: str) -> None:
+        self.log = log
+        self.state = RouterState()
+        self.ready = False
+        self._clock = clock
+        self._node_id = node_id
+        self._owed: dict[str, Event] = {}
+        self._restoring: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Fold the log from its beginning."""
+        self.state = await asyncio.to_thread(self._fold)
+        self.ready = True
+
+    def record(self, events: Sequence[NewEvent]) -> asyncio.Future[None]:
+        """Append and fold events in one uninterrupted step; they are durable together, or not at all."""
+        if not self.ready:
+            raise unavailable()
+        try:
+            durable = self.log.append(events)
+        except LogUnavailableError:
+            self.fall_behind()
+            raise
+        self.state.apply(events)
+        return durable
+
+    async def settled(self, durable: asyncio.Future[None]) -> None:
+        """Wait until events are durable; if they never will be, stop recording and start restoring."""
+        try:
+            await durable
+        except LogUnavailableError:
+            self.fall_behind()
+            raise
+
+    def owe(self, stream: str, event: Event) -> None:
+        """Keep the end of a request whose settlement could not be written, to write it after recovery."""
+        self._owed[stream] = event
+        self.fall_behind()
+
+    def fall_behind(self) -> None:
+        """Refuse to record until the log works again."""
+        if self.ready:
+            self.ready = False
+            structlog.get_logger().error("log_append_failed", node_id=self._node_id)
+        if self._restoring is None or self._restoring.done():
+            self._restoring = asyncio.get_running_loop().create_task(self._restore())
+
+    async def close(self) -> None:
+        """Write what is pending and close the log."""
+        if self._restoring is not None:
+            self._restoring.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._restoring
+        self.ready = False
+        await self.log.close()
+
+    async def _restore(self) -> None:
+        since_us = self._clock.elapsed_us()
+        while True:
+            await asyncio.sleep(RETRY_S)
+            with contextlib.suppress(LogUnavailableError):
+                await self._try_restore(since_us)
+                return
+
+    async def _try_restore(self, since_us: int) -> None:
+        await self.log.reopen()
+        state = await asyncio.to_thread(self._fold)
+        self.state = state
+        at_us = self._clock.now_us()
+        outage_us = self._clock.elapsed_us() - since_us
+        recovered = LogRecovered(at_us=at_us, node_id=self._node_id, outage_us=outage_us)
+        owed = [
+            NewEvent(stream, state.open_requests[stream].version + 1, event)
+            for stream, event in self._owed.items()
+            if stream in state.open_requests
+        ]
+        events = [NewEvent(LOG_STREAM, state.next_version(LOG_STREAM), recovered), *owed]
+        durable = self.log.append(events)
+        state.apply(events)
+        await durable
+        self._owed.clear()
+        self.ready = True
+        structlog.get_logger().info("log_recovered", node_id=self._node_id, outage_us=outage_us)
+
+    def _fold(self) -> RouterState:
+        return RouterState().fold(self.log.read())
+
+
+def unavailable() -> LogUnavailableError:
+    """Say that the log cannot be written, and that nothing was sent."""
+    return LogUnavailableError(
+        "the audit log cannot be written, so no request is sent; it is retried by itself", retry_after=1.0
+    )

@@ -1,0 +1,160 @@
+"""Administrators' acts on providers and keys; each is an event with its author, durable before it returns."""
+
+import re
+from collections.abc import Mapping
+
+from apikeyrouter.application.journal import Journal
+from apikeyrouter.application.ports import Clock, Entropy, Vault
+from apikeyrouter.application.providers import ProviderRegistry
+from apikeyrouter.domain import keys
+from apikeyrouter.domain.events import CATALOGUE_STREAM, Event, NewEvent, ProviderRegistered, key_stream
+from apikeyrouter.domain.interfaces.provider_adapter import ProviderAdapter, ProviderDescription
+from apikeyrouter.domain.key_metadata import check_metadata
+from apikeyrouter.domain.keys import Key
+from apikeyrouter.domain.models.api_key import KeyState
+from apikeyrouter.domain.models.system_error import ConflictError, InvalidRequestError, NotFoundError
+
+PROVIDER_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+KEY_MATERIAL = re.compile(r"[\x21-\x7e]{1,4096}")
+
+
+class Manage:
+    """Change the catalogue and the keys."""
+
+    def __init__(
+        self, *, journal: Journal, providers: ProviderRegistry, vault: Vault, clock: Clock, entropy: Entropy
+    ) -> None:
+        self._journal = journal
+        self._providers = providers
+        self._vault = vault
+        self._clock = clock
+        self._entropy = entropy
+
+    async def register_provider(
+        self, provider_id: str, adapter: ProviderAdapter, *, actor: str, overwrite: bool = False
+    ) -> None:
+        """Attach an adapter, and record the provider unless the log describes it so already."""
+        if not isinstance(provider_id, str) or not PROVIDER_ID.fullmatch(provider_id):
+            raise InvalidRequestError(
+                "a provider id is 1 to 64 characters of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+                param="provider_id",
+            )
+        if not isinstance(adapter, ProviderAdapter):
+            raise InvalidRequestError(
+                "the adapter must have describe, execute, open_stream and close, as ProviderAdapter says",
+                param="adapter",
+            )
+        if self._providers.attached(provider_id) and not overwrite:
+            raise ConflictError(
+                f"provider {provider_id!r} is registered already; pass overwrite=True to replace its adapter"
+            )
+        await self._describe(provider_id, adapter.describe(), actor)
+        self._providers.attach(provider_id, adapter)
+
+    async def register_key(
+        self, material: str, provider_id: str, metadata: Mapping[str, object] | None = None, *, actor: str
+    ) -> Key:
+        """Seal a key and record it; the same material twice is refused."""
+        fingerprint = self._fingerprint_of_new(material)
+        if provider_id not in self._journal.state.providers:
+            known = ", ".join(sorted(self._journal.state.providers)) or "none yet"
+            raise NotFoundError(
+                f"unknown provider {str(provider_id)[:64]!r}; registered: {known}", param="provider_id"
+            )
+        registered = keys.register(
+            at_us=self._clock.now_us(),
+            actor=actor,
+            provider_id=provider_id,
+            fingerprint=fingerprint,
+            metadata=check_metadata(metadata),
+        )
+        key_id = self._entropy.new_id()
+        self._vault.seal(key_id, material)
+        try:
+            await self._record(key_stream(key_id), registered)
+        except BaseException:
+            self._vault.destroy(key_id)
+            raise
+        return self._journal.state.keys[key_id]
+
+    async def rotate_key(self, key_id: str, material: str, *, actor: str) -> Key:
+        """Replace a key's material; id, history and limits stay."""
+        key = self.key(key_id)
+        fingerprint = self._fingerprint_of_new(material)
+        events = keys.rotate(key, at_us=self._clock.now_us(), actor=actor, fingerprint=fingerprint)
+        previous = self._vault.unseal(key_id)
+        self._vault.seal(key_id, material)
+        try:
+            await self._record(key_stream(key_id), *events)
+        except BaseException:
+            self._vault.seal(key_id, previous)
+            raise
+        return self.key(key_id)
+
+    async def disable_key(self, key_id: str, *, actor: str) -> Key:
+        """Take a key out of service; requests under way finish."""
+        event = keys.disable(self.key(key_id), at_us=self._clock.now_us(), actor=actor)
+        await self._record(key_stream(key_id), event)
+        return self.key(key_id)
+
+    async def enable_key(self, key_id: str, *, actor: str) -> Key:
+        """Bring a disabled key back."""
+        event = keys.enable(self.key(key_id), at_us=self._clock.now_us(), actor=actor)
+        await self._record(key_stream(key_id), event)
+        return self.key(key_id)
+
+    async def revoke_key(self, key_id: str, *, actor: str, reason: str = "revoked_by_hand") -> Key:
+        """End a key for ever and destroy its material."""
+        event = keys.revoke(self.key(key_id), at_us=self._clock.now_us(), actor=actor, reason=reason)
+        await self._record(key_stream(key_id), event)
+        self._vault.destroy(key_id)
+        return self.key(key_id)
+
+    def key(self, key_id: str) -> Key:
+        """Return a key, or raise `NotFoundError`."""
+        key = self._journal.state.keys.get(key_id)
+        if key is None:
+            raise NotFoundError(f"no key has the id {str(key_id)[:64]!r}", param="key_id")
+        return key
+
+    def destroy_orphans(self) -> None:
+        """Destroy material whose revocation was recorded before a crash."""
+        for key in self._journal.state.keys.values():
+            if key.state is KeyState.Revoked:
+                self._vault.destroy(key.key_id)
+
+    async def _describe(self, provider_id: str, description: ProviderDescription, actor: str) -> None:
+        known = self._journal.state.providers.get(provider_id)
+        offers = {offer.model: offer for offer in description.models}
+        if known is not None and (known.kind, known.base_url, known.models) == (
+            description.kind,
+            description.base_url,
+            offers,
+        ):
+            return
+        registered = ProviderRegistered(
+            at_us=self._clock.now_us(),
+            actor=actor,
+            provider_id=provider_id,
+            kind=description.kind,
+            base_url=description.base_url,
+            models=tuple(offers.values()),
+        )
+        await self._record(CATALOGUE_STREAM, registered)
+
+    def _fingerprint_of_new(self, material: str) -> str:
+        if not isinstance(material, str) or not KEY_MATERIAL.fullmatch(material):
+            raise InvalidRequestError(
+                "key material must be 1 to 4096 printable ASCII characters without spaces or line ends",
+                param="key_material",
+            )
+        fingerprint = self._vault.fingerprint(material)
+        holder = self._journal.state.fingerprints.get(fingerprint)
+        if holder is not None:
+            raise ConflictError(f"this material is registered already, as key {holder}", param="key_material")
+        return fingerprint
+
+    async def _record(self, stream: str, *events: Event) -> None:
+        first = self._journal.state.next_version(stream)
+        new = [NewEvent(stream, version, event) for version, event in enumerate(events, first)]
+        await self._journal.settled(self._journal.record(new))

@@ -1,0 +1,50 @@
+"""Begin and end in good order: requests whose process died are closed before a new one is let in."""
+
+from apikeyrouter.application.journal import Journal
+from apikeyrouter.application.ports import Clock
+from apikeyrouter.domain.events import (
+    LOG_STREAM,
+    Event,
+    NewEvent,
+    NodeStarted,
+    NodeStopped,
+    RequestReleased,
+)
+
+RELEASES_PER_APPEND = 100
+
+
+async def start_node(journal: Journal, clock: Clock, node_id: str, version: str) -> int:
+    """Announce this process in the log and release what an earlier one left open; return how many."""
+    await _announce(journal, NodeStarted(at_us=clock.now_us(), node_id=node_id, version=version))
+    releases = _releases(journal, clock.now_us())
+    for first in range(0, len(releases), RELEASES_PER_APPEND):
+        await journal.settled(journal.record(releases[first : first + RELEASES_PER_APPEND]))
+    return len(releases)
+
+
+async def stop_node(journal: Journal, clock: Clock, node_id: str) -> None:
+    """Say in the log that this process ended on purpose."""
+    await _announce(journal, NodeStopped(at_us=clock.now_us(), node_id=node_id))
+
+
+def _releases(journal: Journal, at_us: int) -> list[NewEvent]:
+    state = journal.state
+    return [
+        NewEvent(
+            stream,
+            request.version + 1,
+            RequestReleased(
+                at_us=at_us,
+                attempt=request.attempt,
+                key_id=request.key_id or state.key_ids[request.row],
+                trigger="process_died",
+            ),
+        )
+        for stream, request in state.open_requests.items()
+    ]
+
+
+async def _announce(journal: Journal, event: Event) -> None:
+    version = journal.state.next_version(LOG_STREAM)
+    await journal.settled(journal.record((NewEvent(LOG_STREAM, version, event),)))

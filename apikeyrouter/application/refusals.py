@@ -1,0 +1,51 @@
+"""Errors for callers, made from what the record says."""
+
+from apikeyrouter.application.passage import Passage
+from apikeyrouter.domain.events import RouteRefused
+from apikeyrouter.domain.explanation import explain
+from apikeyrouter.domain.failures import Failure
+from apikeyrouter.domain.models.system_error import (
+    NoEligibleKeysError,
+    NotFoundError,
+    ProviderError,
+    SystemError,  # noqa: A004 - the published name
+)
+
+US_PER_S = 1_000_000
+
+
+def refusal(passage: Passage, refused: RouteRefused) -> SystemError:
+    """Tell why no key was chosen: after failed attempts the last failure is what the caller should see."""
+    if passage.last_failure is not None:
+        return provider_error(passage, passage.last_failure)
+    if refused.reason == "model_not_offered":
+        return NotFoundError(
+            f"the model {refused.facts.model!r} is not offered by any registered provider",
+            code="model_not_found",
+            param="model",
+            request_id=passage.request_id,
+        )
+    error = NoEligibleKeysError(
+        explain(refused), excluded=refused.excluded, request_id=passage.request_id
+    )
+    if refused.retry_at_us is not None:
+        error.http_status = 429
+        error.code = "rate_limit_exceeded"
+        error.retry_after = max(refused.retry_at_us - refused.at_us, 0) / US_PER_S
+    return error
+
+
+def provider_error(passage: Passage, failure: Failure) -> ProviderError:
+    """Tell how the upstream failed, without its words except where the caller is at fault."""
+    handling = failure.handling
+    error = ProviderError(
+        f"the provider failed after {passage.attempt} attempt(s): {failure.failure_class} ({handling.reason})",
+        failure=failure.failure_class,
+        status=failure.status if failure.body is not None and failure.status else handling.status,
+        body=failure.body,
+        code=handling.code,
+        retry_after=None if not failure.wait_us else failure.wait_us / US_PER_S,
+        request_id=passage.request_id,
+    )
+    error.retryable = handling.another_key
+    return error

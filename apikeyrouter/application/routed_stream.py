@@ -1,0 +1,91 @@
+"""A stream under way: chunks pass through, and the request is settled before the last one is let go."""
+
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from typing import Protocol
+
+from apikeyrouter.application.passage import Passage
+from apikeyrouter.application.refusals import provider_error
+from apikeyrouter.domain.failures import AttemptFailedError, Failure
+from apikeyrouter.domain.interfaces.provider_adapter import UpstreamStream, Usage
+from apikeyrouter.domain.settlement import Outcome
+
+LAST_EVENT = b"[DONE]"
+LOOK_BACK = 24
+
+
+class Line(Protocol):
+    """The ends that a stream can come to."""
+
+    async def settle(self, passage: Passage, outcome: Outcome) -> None:
+        """Settle a stream that ended well."""
+
+    async def break_off(
+        self, passage: Passage, failure: Failure, usage: Usage | None, response_bytes: int
+    ) -> None:
+        """Settle a stream that broke."""
+
+    def abandon(
+        self, passage: Passage, error: BaseException, *, usage: Usage | None = None, response_bytes: int = 0
+    ) -> None:
+        """Settle a stream that nobody reads any more."""
+
+
+class RoutedStream:
+    """The chunks of one streamed answer; iterate once, and close in any case."""
+
+    def __init__(self, line: Line, passage: Passage, upstream: UpstreamStream) -> None:
+        self._line = line
+        self._passage = passage
+        self._upstream = upstream
+        self._digest = sha256()
+        self._bytes = 0
+        self._open = True
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield chunks of whole events; raise `ProviderError` if the stream breaks."""
+        held: bytes | None = None
+        try:
+            async for chunk in self._upstream:
+                if held is not None:
+                    yield held
+                    held = None
+                self._digest.update(chunk)
+                self._bytes += len(chunk)
+                if LAST_EVENT in chunk[-LOOK_BACK:]:
+                    held = chunk
+                else:
+                    yield chunk
+            await self._line.settle(self._passage, self._outcome())
+            self._open = False
+            if held is not None:
+                yield held
+        except AttemptFailedError as failed:
+            self._open = False
+            await self._line.break_off(self._passage, failed.failure, self._upstream.usage, self._bytes)
+            raise provider_error(self._passage, failed.failure) from None
+        except BaseException as error:
+            self._leave(error)
+            raise
+
+    def close(self) -> None:
+        """Close the upstream at once; a stream that had not ended is settled as cancelled."""
+        self._leave(GeneratorExit())
+
+    def _leave(self, error: BaseException) -> None:
+        self._upstream.close()
+        if self._open:
+            self._open = False
+            self._line.abandon(
+                self._passage, error, usage=self._upstream.usage, response_bytes=self._bytes
+            )
+
+    def _outcome(self) -> Outcome:
+        return Outcome(
+            usage=self._upstream.usage,
+            model=self._upstream.model,
+            finish_reason=self._upstream.finish_reason,
+            upstream_request_id=self._upstream.upstream_request_id,
+            response_bytes=self._bytes,
+            response_sha256=self._digest.hexdigest(),
+        )

@@ -1,0 +1,157 @@
+"""The composition root: settings become adapters, adapters become a node."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+import structlog
+
+from apikeyrouter.adapters.ambient import SystemClock, SystemEntropy
+from apikeyrouter.adapters.eventlog.memory_log import MemoryLog
+from apikeyrouter.adapters.eventlog.sqlite_log import SqliteLog
+from apikeyrouter.adapters.providers.openai import OpenAIAdapter
+from apikeyrouter.adapters.providers.transport import Deadlines
+from apikeyrouter.adapters.telemetry.metrics import Metrics
+from apikeyrouter.adapters.vault import SealedVault
+from apikeyrouter.application.durability import Durability
+from apikeyrouter.application.journal import Journal
+from apikeyrouter.application.manage import Manage
+from apikeyrouter.application.ports import Clock, EventLog, EventReader, Vault
+from apikeyrouter.application.providers import ProviderRegistry
+from apikeyrouter.application.recover import start_node, stop_node
+from apikeyrouter.application.route_request import RouteRequest
+from apikeyrouter.domain.events import ModelOffer
+from apikeyrouter.domain.interfaces.provider_adapter import ProviderAdapter
+from apikeyrouter.domain.models.system_error import InvalidRequestError
+from apikeyrouter.domain.offers import parse_offers
+from apikeyrouter.domain.state import RouterState
+from apikeyrouter.settings import RouterSettings
+
+VERSION = version("apikeyrouter-core")
+US_PER_S = 1_000_000
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """One process with one event loop: the use cases, wired to their adapters."""
+
+    node_id: str
+    settings: RouterSettings
+    journal: Journal
+    reader: EventReader
+    route: RouteRequest
+    manage: Manage
+    providers: ProviderRegistry
+    vault: Vault
+    clock: Clock
+    metrics: Metrics
+
+    @property
+    def state(self) -> RouterState:
+        """The state as of now; ask anew after every await."""
+        return self.journal.state
+
+    @property
+    def ready(self) -> bool:
+        """True while the log can be written."""
+        return self.journal.ready
+
+    def summary(self) -> dict[str, Any]:
+        """Count what there is, and tell the position that the state stands at."""
+        state = self.state
+        by_state: dict[str, int] = {}
+        for key in state.keys.values():
+            by_state[key.state] = by_state.get(key.state, 0) + 1
+        return {
+            "position": state.position,
+            "keys": by_state,
+            "providers": sorted(state.providers),
+            "open_requests": len(state.open_requests),
+            "version": VERSION,
+        }
+
+    async def close(self) -> None:
+        """End in good order: calls, log, vault."""
+        await self.providers.close()
+        if self.ready:
+            await stop_node(self.journal, self.clock, self.node_id)
+        await self.journal.close()
+        self.vault.close()
+
+
+async def open_node(settings: RouterSettings) -> Node:
+    """Open log and vault, fold the state, close what a dead process left open, and wire the use cases."""
+    clock, entropy = SystemClock(), SystemEntropy()
+    node_id = entropy.new_id()
+    log = _open_log(settings)
+    metrics = Metrics()
+    log.follow(metrics.follow)
+    journal = Journal(log, clock, node_id)
+    vault = SealedVault.open(settings)
+    await journal.open()
+    providers = ProviderRegistry()
+    _attach_known(providers, journal.state, settings)
+    manage = Manage(journal=journal, providers=providers, vault=vault, clock=clock, entropy=entropy)
+    route = RouteRequest(
+        journal=journal,
+        providers=providers,
+        vault=vault,
+        clock=clock,
+        entropy=entropy,
+        durability=Durability(settings.durability),
+        max_attempts=settings.max_attempts,
+        timeout_us=int(settings.request_timeout_s * US_PER_S),
+    )
+    released = await start_node(journal, clock, node_id, VERSION)
+    manage.destroy_orphans()
+    if released:
+        structlog.get_logger().warning("open_requests_released", count=released)
+    return Node(
+        node_id=node_id,
+        settings=settings,
+        journal=journal,
+        reader=log,
+        route=route,
+        manage=manage,
+        providers=providers,
+        vault=vault,
+        clock=clock,
+        metrics=metrics,
+    )
+
+
+def adapter_for(
+    kind: str,
+    base_url: str | None,
+    models: Sequence[str | ModelOffer | Mapping[str, Any]],
+    settings: RouterSettings,
+) -> ProviderAdapter:
+    """Build an adapter of a built-in kind."""
+    if kind != "openai":
+        raise InvalidRequestError(f"unknown kind of provider {kind[:40]!r}; built in: openai", param="kind")
+    deadlines = Deadlines(
+        connect_s=settings.connect_timeout_s,
+        first_byte_s=settings.first_byte_timeout_s,
+        idle_s=settings.idle_timeout_s,
+        total_s=settings.request_timeout_s,
+    )
+    return OpenAIAdapter(base_url=base_url, models=parse_offers(models), deadlines=deadlines)
+
+
+def _attach_known(providers: ProviderRegistry, state: RouterState, settings: RouterSettings) -> None:
+    """Attach built-in adapters to the providers that the log knows; users attach their own."""
+    for provider in state.providers.values():
+        if provider.kind == "openai":
+            offers = tuple(provider.models.values())
+            adapter = adapter_for("openai", provider.base_url, offers, settings)
+            providers.attach(provider.provider_id, adapter, provisional=True)
+
+
+def _open_log(settings: RouterSettings) -> EventLog:
+    path = settings.database_path
+    if path is None:
+        structlog.get_logger().warning(
+            "log_in_memory", hint="set APIKEYROUTER_DATABASE_URL or pass a path to keep history"
+        )
+        return MemoryLog()
+    return SqliteLog(path, synchronous=settings.synchronous)

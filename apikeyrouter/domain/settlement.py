@@ -1,0 +1,145 @@
+"""How a request ends: the events that settle what it consumed, measured or bounded."""
+
+from hashlib import sha256
+
+import msgspec
+
+from apikeyrouter.domain.events import (
+    AttemptFailed,
+    ModelOffer,
+    RequestCancelled,
+    RequestCompleted,
+    RequestFacts,
+    RequestFailed,
+    RouteDecided,
+)
+from apikeyrouter.domain.failures import Failure
+from apikeyrouter.domain.interfaces.provider_adapter import UpstreamAnswer, Usage
+from apikeyrouter.domain.pricing import cost_nano_usd
+
+MEASURED = "provider"
+BOUNDED = "bounded"
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What was seen of an answer, whole or in part."""
+
+    usage: Usage | None
+    model: str | None
+    finish_reason: str | None
+    upstream_request_id: str | None
+    response_bytes: int
+    response_sha256: str
+
+
+def measured_or_bounded(usage: Usage | None, facts: RequestFacts, response_bytes: int) -> tuple[Usage, str]:
+    """Take the provider's count, or bound it: no byte-level tokenizer makes more tokens than bytes."""
+    if usage is not None:
+        return usage, MEASURED
+    return Usage(facts.input_tokens_bound, response_bytes), BOUNDED
+
+
+def completed(
+    decision: RouteDecided, offer: ModelOffer | None, outcome: Outcome, *, at_us: int, elapsed_us: int, first_byte_us: int
+) -> RequestCompleted:
+    """Settle a request that was answered."""
+    usage, source = measured_or_bounded(outcome.usage, decision.facts, outcome.response_bytes)
+    return RequestCompleted(
+        at_us=at_us,
+        attempt=decision.attempt,
+        key_id=decision.chosen.key_id,
+        provider_id=decision.chosen.provider_id,
+        model=outcome.model or decision.facts.model,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        usage_source=source,
+        cost_nano_usd=cost_nano_usd(offer, usage.input_tokens, usage.output_tokens),
+        finish_reason=outcome.finish_reason,
+        elapsed_us=elapsed_us,
+        first_byte_us=first_byte_us,
+        response_bytes=outcome.response_bytes,
+        response_sha256=outcome.response_sha256,
+        upstream_request_id=outcome.upstream_request_id,
+    )
+
+
+def cancelled(
+    decision: RouteDecided,
+    offer: ModelOffer | None,
+    usage: Usage | None,
+    *,
+    at_us: int,
+    elapsed_us: int,
+    response_bytes: int,
+) -> RequestCancelled:
+    """Settle a request whose client left: with text on its way the provider charges for it."""
+    if response_bytes:
+        used, source = measured_or_bounded(usage, decision.facts, response_bytes)
+    else:
+        used, source = Usage(decision.facts.input_tokens_bound, 0), BOUNDED
+    return RequestCancelled(
+        at_us=at_us,
+        attempt=decision.attempt,
+        key_id=decision.chosen.key_id,
+        provider_id=decision.chosen.provider_id,
+        phase="streaming" if response_bytes else "before_first_byte",
+        input_tokens=used.input_tokens,
+        output_tokens=used.output_tokens,
+        usage_source=source,
+        cost_nano_usd=cost_nano_usd(offer, used.input_tokens, used.output_tokens),
+        elapsed_us=elapsed_us,
+        response_bytes=response_bytes,
+    )
+
+
+def broken_off(
+    decision: RouteDecided,
+    offer: ModelOffer | None,
+    failure: Failure,
+    usage: Usage | None,
+    *,
+    at_us: int,
+    response_bytes: int,
+) -> RequestFailed:
+    """Settle a stream that broke after text had reached the client."""
+    used, source = measured_or_bounded(usage, decision.facts, response_bytes)
+    return RequestFailed(
+        at_us=at_us,
+        attempts=decision.attempt,
+        failure=failure.failure_class,
+        status=failure.handling.status,
+        input_tokens=used.input_tokens,
+        output_tokens=used.output_tokens,
+        usage_source=source,
+        cost_nano_usd=cost_nano_usd(offer, used.input_tokens, used.output_tokens),
+        response_bytes=response_bytes,
+    )
+
+
+def attempt_failed(decision: RouteDecided, failure: Failure, *, at_us: int, elapsed_us: int) -> AttemptFailed:
+    """Record an attempt that did not succeed."""
+    return AttemptFailed(
+        at_us=at_us,
+        attempt=decision.attempt,
+        key_id=decision.chosen.key_id,
+        provider_id=decision.chosen.provider_id,
+        failure=failure.failure_class,
+        effect=failure.handling.effect,
+        status=failure.status,
+        code=failure.code,
+        retry_after_us=failure.retry_after_us,
+        elapsed_us=elapsed_us,
+        sent=failure.sent,
+    )
+
+
+def whole(answer: UpstreamAnswer) -> Outcome:
+    """Describe a whole answer by its counts and its hash."""
+    return Outcome(
+        usage=answer.usage,
+        model=answer.model,
+        finish_reason=answer.finish_reason,
+        upstream_request_id=answer.upstream_request_id,
+        response_bytes=len(answer.body),
+        response_sha256=sha256(answer.body).hexdigest(),
+    )

@@ -1,0 +1,5 @@
+"""Published import path of `OpenAIAdapter`."""
+
+from apikeyrouter.adapters.providers.openai import OpenAIAdapter
+
+__all__ = ["OpenAIAdapter"]

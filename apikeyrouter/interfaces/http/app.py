@@ -1,0 +1,68 @@
+"""The proxy as an ASGI application: hot routes in front, everything else through FastAPI behind."""
+
+import structlog
+
+from apikeyrouter.bootstrap import Node, open_node
+from apikeyrouter.domain.models.system_error import (
+    SystemError,  # noqa: A004 - the published name
+)
+from apikeyrouter.interfaces.http.asgi import Receive, Scope, Send
+from apikeyrouter.interfaces.http.management import management_app
+from apikeyrouter.interfaces.http.openai_api import HOT_ROUTES
+from apikeyrouter.settings import RouterSettings
+
+
+class Proxy:
+    """One node behind HTTP. Without settings they are read from the environment at start-up.
+
+    `run_key` is a management key for this run alone, by which the command line reaches its own server.
+    """
+
+    def __init__(self, settings: RouterSettings | None = None, run_key: str | None = None) -> None:
+        self._settings = settings
+        self._run_key = run_key
+        self._node: Node | None = None
+        self._behind = management_app(self)
+
+    @property
+    def node(self) -> Node:
+        """The running node."""
+        assert self._node is not None  # noqa: S101 - lifespan comes before any request
+        return self._node
+
+    @property
+    def management_keys(self) -> tuple[str, ...]:
+        """The keys that open the management API; with none, nobody may."""
+        configured = self.node.settings.management_api_key
+        keys = (configured.get_secret_value() if configured else None, self._run_key)
+        return tuple(key for key in keys if key)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event of ASGI."""
+        if scope["type"] == "http":
+            hot = HOT_ROUTES.get(scope["path"])
+            if hot is not None and scope["method"] == "POST":
+                await hot(self.node, scope, receive, send)
+                return
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        await self._behind(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            settings = self._settings or RouterSettings.for_server()
+            settings.check_exposure()
+            self._node = await open_node(settings)
+        except SystemError as error:
+            structlog.get_logger().error("start_refused", code=error.code, reason=error.message)
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.node.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+app = Proxy()

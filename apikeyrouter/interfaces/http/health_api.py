@@ -1,0 +1,30 @@
+"""Health for orchestrators, metrics for Prometheus."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from apikeyrouter.interfaces.http.node_access import NodeDependency
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health")
+@router.get("/health/ready")
+async def ready(node: NodeDependency, response: Response) -> dict[str, Any]:
+    """Tell whether requests can be served: false while the log cannot be written."""
+    if not node.ready:
+        response.status_code = 503
+    return {"status": "ok" if node.ready else "audit_unavailable", **node.summary()}
+
+
+@router.get("/health/live")
+async def live() -> dict[str, str]:
+    """Tell that the process runs."""
+    return {"status": "ok"}
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(node: NodeDependency) -> Response:
+    """Return the metrics in Prometheus' text format."""
+    return Response(node.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,104 @@
+"""Management of providers and keys."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from apikeyrouter.bootstrap import adapter_for
+from apikeyrouter.domain.models.api_key import APIKey
+from apikeyrouter.interfaces.http.node_access import NodeDependency
+from apikeyrouter.interfaces.views import api_key, provider_view
+
+ACTOR = "management-api"
+
+router = APIRouter(tags=["management"])
+
+
+class NewProvider(BaseModel):
+    """A provider to be routed to; prices are US dollars per million tokens."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    provider_id: str
+    kind: str = "openai"
+    base_url: str | None = None
+    models: list[dict[str, Any] | str] = []
+    overwrite: bool = False
+
+
+class NewKey(BaseModel):
+    """A key to be sealed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key_material: SecretStr
+    provider_id: str
+    metadata: dict[str, Any] = {}
+
+
+class NewMaterial(BaseModel):
+    """Material that replaces a key's old one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key_material: SecretStr
+
+
+@router.get("/providers")
+async def list_providers(node: NodeDependency) -> list[dict[str, Any]]:
+    """List the providers."""
+    return [provider_view(provider) for provider in node.state.providers.values()]
+
+
+@router.post("/providers", status_code=201)
+async def register_provider(new: NewProvider, node: NodeDependency) -> dict[str, Any]:
+    """Register a provider of a built-in kind."""
+    adapter = adapter_for(new.kind, new.base_url, new.models, node.settings)
+    await node.manage.register_provider(new.provider_id, adapter, actor=ACTOR, overwrite=new.overwrite)
+    return provider_view(node.state.providers[new.provider_id])
+
+
+@router.get("/keys")
+async def list_keys(node: NodeDependency) -> list[APIKey]:
+    """List the keys: ids and states, never material."""
+    return [api_key(node.state, key) for key in node.state.keys.values()]
+
+
+@router.post("/keys", status_code=201)
+async def register_key(new: NewKey, node: NodeDependency) -> APIKey:
+    """Seal a key and make it a candidate."""
+    material = new.key_material.get_secret_value()
+    key = await node.manage.register_key(material, new.provider_id, new.metadata, actor=ACTOR)
+    return api_key(node.state, key)
+
+
+@router.get("/keys/{key_id}")
+async def get_key(key_id: str, node: NodeDependency) -> APIKey:
+    """Return one key."""
+    return api_key(node.state, node.manage.key(key_id))
+
+
+@router.post("/keys/{key_id}/rotate")
+async def rotate_key(key_id: str, new: NewMaterial, node: NodeDependency) -> APIKey:
+    """Replace a key's material; a rejected key is healed by it."""
+    key = await node.manage.rotate_key(key_id, new.key_material.get_secret_value(), actor=ACTOR)
+    return api_key(node.state, key)
+
+
+@router.post("/keys/{key_id}/disable")
+async def disable_key(key_id: str, node: NodeDependency) -> APIKey:
+    """Take a key out of service; requests under way finish."""
+    return api_key(node.state, await node.manage.disable_key(key_id, actor=ACTOR))
+
+
+@router.post("/keys/{key_id}/enable")
+async def enable_key(key_id: str, node: NodeDependency) -> APIKey:
+    """Bring a disabled key back."""
+    return api_key(node.state, await node.manage.enable_key(key_id, actor=ACTOR))
+
+
+@router.post("/keys/{key_id}/revoke")
+async def revoke_key(key_id: str, node: NodeDependency) -> APIKey:
+    """End a key for ever and destroy its material."""
+    return api_key(node.state, await node.manage.revoke_key(key_id, actor=ACTOR))

@@ -1,0 +1,66 @@
+"""Everything behind the hot path, through FastAPI: health, metrics, models, keys and audit."""
+
+from typing import Protocol
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from apikeyrouter.bootstrap import Node
+from apikeyrouter.domain.models.system_error import InvalidRequestError, NotFoundError
+from apikeyrouter.domain.models.system_error import SystemError as RouterError
+from apikeyrouter.interfaces.http import audit_api, health_api, keys_api, models_api, openapi
+from apikeyrouter.interfaces.http.node_access import ManagementKey
+from apikeyrouter.interfaces.http.openai_errors import body_of, error_body, headers_of
+
+
+class HasNode(Protocol):
+    """Whoever holds the running node."""
+
+    @property
+    def node(self) -> Node:
+        """The running node."""
+
+
+def management_app(proxy: HasNode) -> FastAPI:
+    """Build the application behind the hot path."""
+    app = FastAPI(
+        title="ApiKeyRouter",
+        summary="Route requests over many API keys; every decision explained, every step recorded.",
+        version=openapi.VERSION,
+    )
+    app.state.proxy = proxy
+    app.include_router(health_api.router)
+    app.include_router(models_api.router)
+    app.include_router(keys_api.router, prefix="/api/v1", dependencies=[ManagementKey])
+    app.include_router(audit_api.router, prefix="/api/v1", dependencies=[ManagementKey])
+    app.add_exception_handler(RouterError, _router_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    openapi.document_hot_routes(app)
+    return app
+
+
+async def _router_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RouterError)  # noqa: S101 - registered for this type
+    body = body_of(error)
+    headers = {name.decode(): value.decode() for name, value in headers_of(error, body)}
+    return Response(body, status_code=error.http_status, headers=headers)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body")
+    refused = InvalidRequestError(f"{where}: {first['msg']}" if where else str(first["msg"]), param=where or None)
+    return await _router_error(request, refused)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
+    if error.status_code == 404:
+        unknown = NotFoundError(f"there is nothing at {request.method} {request.url.path[:200]}", code="unknown_url")
+        return await _router_error(request, unknown)
+    body = error_body(str(error.detail), status=error.status_code, code="http_error")
+    return Response(body, status_code=error.status_code, headers=error.headers, media_type="application/json")

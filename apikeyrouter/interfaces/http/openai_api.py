@@ -1,0 +1,106 @@
+"""The OpenAI dialect: parse, let the line serve, render. Plain ASGI, because this is the hot path."""
+
+from collections.abc import Awaitable, Callable
+
+from apikeyrouter.bootstrap import Node
+from apikeyrouter.domain.models.system_error import (
+    InvalidRequestError,
+    SystemError,  # noqa: A004 - the published name
+)
+from apikeyrouter.domain.objectives import policy_of
+from apikeyrouter.interfaces.http.asgi import (
+    ClientGoneError,
+    Receive,
+    Scope,
+    Send,
+    cancelled_when_client_leaves,
+    header,
+    read_body,
+    send_answer,
+)
+from apikeyrouter.interfaces.http.headers import (
+    CORRELATION_ID,
+    EVENT_STREAM,
+    JSON,
+    NO_CACHE,
+    OBJECTIVE,
+    routing,
+)
+from apikeyrouter.interfaces.http.openai_errors import body_of, error_event, headers_of
+from apikeyrouter.interfaces.http.openai_requests import Asked, parse_chat, parse_embeddings
+from apikeyrouter.interfaces.http.usage_events import without_usage_events
+
+LONGEST_CORRELATION_ID = 128
+
+Handler = Callable[[Node, Scope, Receive, Send], Awaitable[None]]
+
+
+async def chat_completions(node: Node, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve `POST /v1/chat/completions`, whole or as a stream."""
+    await _serve(node, scope, receive, send, parse_chat)
+
+
+async def embeddings(node: Node, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve `POST /v1/embeddings`."""
+    await _serve(node, scope, receive, send, parse_embeddings)
+
+
+HOT_ROUTES: dict[str, Handler] = {
+    "/v1/chat/completions": chat_completions,
+    "/v1/embeddings": embeddings,
+}
+
+Parse = Callable[..., Asked]
+
+
+async def _serve(node: Node, scope: Scope, receive: Receive, send: Send, parse: Parse) -> None:
+    try:
+        raw = await read_body(scope, receive, node.settings.max_body_bytes)
+        asked = parse(raw, node.state, policy_of(_objective(node, scope)), _correlation_id(scope))
+        async with cancelled_when_client_leaves(receive):
+            await (_stream if asked.stream else _whole)(node, asked, send)
+    except SystemError as error:
+        body = body_of(error)
+        await send_answer(send, error.http_status, headers_of(error, body), body)
+    except ClientGoneError:
+        return
+
+
+async def _whole(node: Node, asked: Asked, send: Send) -> None:
+    passage, answer = await node.route.execute(asked.order)
+    headers = [JSON, (b"content-length", b"%d" % len(answer.body)), *routing(passage)]
+    await send_answer(send, 200, headers, answer.body)
+
+
+async def _stream(node: Node, asked: Asked, send: Send) -> None:
+    passage, stream = await node.route.open_stream(asked.order)
+    try:
+        headers = [EVENT_STREAM, NO_CACHE, *routing(passage)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        try:
+            async for chunk in stream:
+                events = chunk if asked.wants_usage else without_usage_events(chunk)
+                if events:
+                    await send({"type": "http.response.body", "body": events, "more_body": True})
+        except SystemError as error:
+            await send({"type": "http.response.body", "body": error_event(error), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        stream.close()
+
+
+def _objective(node: Node, scope: Scope) -> str:
+    asked = header(scope, OBJECTIVE)
+    return node.settings.objective if asked is None else asked.decode("latin-1")
+
+
+def _correlation_id(scope: Scope) -> str | None:
+    given = header(scope, CORRELATION_ID)
+    if given is None:
+        return None
+    text = given.decode("latin-1")
+    if not text.isprintable() or not text.isascii() or len(text) > LONGEST_CORRELATION_ID:
+        raise InvalidRequestError(
+            f"x-correlation-id must be at most {LONGEST_CORRELATION_ID} printable ASCII characters"
+        )
+    return text

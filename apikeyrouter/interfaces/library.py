@@ -1,0 +1,271 @@
+"""The library: `ApiKeyRouter`, the router as a Python object."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from pydantic import ValidationError
+
+from apikeyrouter.application.audit import Trail, trail
+from apikeyrouter.application.intake import Wish, address, order
+from apikeyrouter.application.passage import Order, Passage
+from apikeyrouter.bootstrap import Node, open_node
+from apikeyrouter.domain.explanation import explain
+from apikeyrouter.domain.interfaces.provider_adapter import ProviderAdapter, UpstreamAnswer
+from apikeyrouter.domain.models.api_key import ELIGIBLE_STATES, APIKey
+from apikeyrouter.domain.models.cost_estimate import CostEstimate
+from apikeyrouter.domain.models.request_intent import RequestIntent
+from apikeyrouter.domain.models.routing_decision import RoutingObjective
+from apikeyrouter.domain.models.system_error import InvalidRequestError
+from apikeyrouter.domain.models.system_response import ResponseMetadata, SystemResponse, TokenUsage
+from apikeyrouter.domain.objectives import policy_of
+from apikeyrouter.domain.settlement import measured_or_bounded
+from apikeyrouter.interfaces.views import api_key
+from apikeyrouter.settings import RouterSettings
+
+ACTOR = "library"
+
+Intent = RequestIntent | Mapping[str, Any]
+Objective = str | RoutingObjective | Mapping[str, Any] | None
+
+
+class ApiKeyRouter:
+    """Route requests over keys, and explain every decision.
+
+    Without arguments the log is kept in memory. `config` is a `RouterSettings`, or a mapping of its
+    fields; `state_store` is short for its `database_url`: a path or URL that makes the log last.
+    Everything opens on first use and closes with `async with` or `await close()`.
+    """
+
+    def __init__(
+        self,
+        state_store: str | None = None,
+        observability_manager: None = None,
+        config: RouterSettings | Mapping[str, Any] | None = None,
+    ) -> None:
+        if observability_manager is not None:
+            raise InvalidRequestError(
+                "observability_manager takes None: logs go through structlog, metrics through the event log",
+                param="observability_manager",
+            )
+        self._settings = _settings(config, state_store)
+        self._node: Node | None = None
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Write what is pending and give everything back; harmless when nothing is open."""
+        node, self._node = self._node, None
+        if node is not None:
+            await node.close()
+
+    # --- providers and keys --------------------------------------------------------------------------
+
+    async def register_provider(
+        self, provider_id: str, adapter: ProviderAdapter, overwrite: bool = False  # noqa: FBT001, FBT002 - published
+    ) -> None:
+        """Attach an adapter to a provider id; a second time only with `overwrite`."""
+        node = await self._open()
+        await node.manage.register_provider(provider_id, adapter, actor=ACTOR, overwrite=overwrite)
+
+    async def register_key(
+        self, key_material: str, provider_id: str, metadata: Mapping[str, Any] | None = None
+    ) -> APIKey:
+        """Seal a key and make it a candidate. `metadata` may declare `rpm`, `tpm`, `weight`, `models`, ….
+
+        Raises `ConflictError` if the same material is registered already.
+        """
+        node = await self._open()
+        key = await node.manage.register_key(key_material, provider_id, metadata, actor=ACTOR)
+        return api_key(node.state, key)
+
+    async def rotate_key(self, key_id: str, key_material: str) -> APIKey:
+        """Replace a key's material; its id and history stay, and a rejected key is healed."""
+        node = await self._open()
+        return api_key(node.state, await node.manage.rotate_key(key_id, key_material, actor=ACTOR))
+
+    async def disable_key(self, key_id: str) -> APIKey:
+        """Take a key out of service; requests under way finish."""
+        node = await self._open()
+        return api_key(node.state, await node.manage.disable_key(key_id, actor=ACTOR))
+
+    async def enable_key(self, key_id: str) -> APIKey:
+        """Bring a disabled key back."""
+        node = await self._open()
+        return api_key(node.state, await node.manage.enable_key(key_id, actor=ACTOR))
+
+    async def revoke_key(self, key_id: str) -> APIKey:
+        """End a key for ever and destroy its material."""
+        node = await self._open()
+        return api_key(node.state, await node.manage.revoke_key(key_id, actor=ACTOR))
+
+    # --- requests ------------------------------------------------------------------------------------
+
+    async def route(self, intent: Intent, objective: Objective = None) -> SystemResponse:
+        """Serve an intent by the best key for the objective.
+
+        Raises `NoEligibleKeysError`, `ProviderError`, `InvalidRequestError`, `LogUnavailableError`.
+        """
+        node = await self._open()
+        passage, answer = await node.route.execute(self._order(node, intent, objective, stream=False))
+        return _response(passage, answer)
+
+    async def route_stream(self, intent: Intent, objective: Objective = None) -> AsyncIterator[dict[str, Any]]:
+        """Serve an intent as a stream of chunks in OpenAI's dialect, with the same accounting."""
+        node = await self._open()
+        _, stream = await node.route.open_stream(self._order(node, intent, objective, stream=True))
+        try:
+            async for events in stream:
+                for chunk in _chunks(events):
+                    yield chunk
+        finally:
+            stream.close()
+
+    # --- questions -----------------------------------------------------------------------------------
+
+    async def explain(self, request_id: str) -> Trail:
+        """Return everything the log says of a request: sentences, events and evidence."""
+        node = await self._open()
+        return await asyncio.to_thread(trail, node.reader, request_id)
+
+    async def get_state_summary(self) -> dict[str, Any]:
+        """Count keys by state and tell the position that the state stands at."""
+        node = await self._open()
+        return node.summary()
+
+    @property
+    def key_manager(self) -> "KeyQueries":
+        """Questions about keys."""
+        return KeyQueries(self)
+
+    async def _open(self) -> Node:
+        if self._node is None:
+            async with self._opening:
+                if self._node is None:
+                    self._node = await open_node(self._settings)
+        return self._node
+
+    def _order(self, node: Node, intent: Intent, objective: Objective, *, stream: bool) -> Order:
+        parsed = _intent(intent)
+        parameters = {**(parsed.model_extra or {}), **parsed.parameters}
+        asked_provider = parameters.pop("provider_id", None) or parsed.provider_id
+        provider_id, model = (asked_provider, parsed.model) if asked_provider else address(node.state, parsed.model)
+        messages = [message.model_dump(exclude_unset=True) for message in parsed.messages]
+        body = {**parameters, "model": model, "messages": messages}
+        if stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        wish = Wish(
+            operation="chat",
+            model=model,
+            provider_id=provider_id,
+            stream=stream,
+            needs=("tools",) if parameters.get("tools") else (),
+            output_tokens_bound=_output_bound(parameters),
+        )
+        return order(wish, policy_of(objective or node.settings.objective), _encode(body))
+
+
+class KeyQueries:
+    """Questions about keys, answered from the state."""
+
+    def __init__(self, router: ApiKeyRouter) -> None:
+        self._router = router
+
+    async def get_key(self, key_id: str) -> APIKey:
+        """Return one key, or raise `NotFoundError`."""
+        node = await self._router._open()  # noqa: SLF001 - one object in two parts
+        return api_key(node.state, node.manage.key(key_id))
+
+    async def list_keys(self, provider_id: str | None = None) -> list[APIKey]:
+        """Return all keys, in the order of their registration."""
+        node = await self._router._open()  # noqa: SLF001 - one object in two parts
+        return [
+            api_key(node.state, key)
+            for key in node.state.keys.values()
+            if provider_id is None or key.provider_id == provider_id
+        ]
+
+    async def get_eligible_keys(self, provider_id: str | None = None) -> list[APIKey]:
+        """Return the keys that may be chosen now as far as their state goes."""
+        return [key for key in await self.list_keys(provider_id) if key.state in ELIGIBLE_STATES]
+
+
+def _settings(config: RouterSettings | Mapping[str, Any] | None, state_store: str | None) -> RouterSettings:
+    if isinstance(config, RouterSettings):
+        return config if state_store is None else config.model_copy(update={"database_url": state_store})
+    fields = dict(config or {})
+    if state_store is not None:
+        fields["database_url"] = state_store
+    return RouterSettings(**fields)
+
+
+def _intent(intent: Intent) -> RequestIntent:
+    if isinstance(intent, RequestIntent):
+        return intent
+    try:
+        return RequestIntent.model_validate(intent)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidRequestError(f"intent.{where}: {first['msg']}", param=where) from None
+
+
+def _encode(body: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except (TypeError, ValueError, RecursionError, OverflowError):
+        raise InvalidRequestError("the intent holds values that JSON cannot carry", param="parameters") from None
+
+
+def _output_bound(parameters: Mapping[str, Any]) -> int:
+    asked = parameters.get("max_completion_tokens") or parameters.get("max_tokens") or 0
+    return asked if isinstance(asked, int) and not isinstance(asked, bool) and asked > 0 else 0
+
+
+def _response(passage: Passage, answer: UpstreamAnswer) -> SystemResponse:
+    decision = passage.chosen
+    usage, source = measured_or_bounded(answer.usage, decision.facts, len(answer.body))
+    body = msgspec.json.decode(answer.body, type=dict[str, Any])
+    return SystemResponse(
+        content=_content(body),
+        key_used=decision.chosen.key_id,
+        request_id=passage.request_id,
+        cost=CostEstimate.from_nano_usd(passage.cost_nano_usd),
+        metadata=ResponseMetadata(
+            model_used=answer.model or decision.facts.model,
+            tokens_used=TokenUsage(
+                input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, source=source
+            ),
+            response_time_ms=passage.elapsed_us / 1000,
+            provider_id=decision.chosen.provider_id,
+            finish_reason=answer.finish_reason,
+            correlation_id=decision.facts.correlation_id or passage.request_id,
+            routing_explanation=explain(decision),
+            attempts=passage.attempt,
+        ),
+        decision=msgspec.to_builtins(decision),
+        body=body,
+    )
+
+
+def _content(body: dict[str, Any]) -> str | None:
+    match body.get("choices"):
+        case [{"message": {"content": str() as content}}, *_]:
+            return content
+    return None
+
+
+def _chunks(events: bytes) -> list[dict[str, Any]]:
+    lines = (line for line in events.splitlines() if line.startswith(b"data:"))
+    payloads = (line[5:].strip() for line in lines)
+    return [msgspec.json.decode(payload) for payload in payloads if payload and payload != b"[DONE]"]

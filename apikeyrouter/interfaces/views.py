@@ -1,0 +1,41 @@
+"""Domain values as users see them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from apikeyrouter.domain.keys import Key
+from apikeyrouter.domain.models.api_key import APIKey
+from apikeyrouter.domain.state import Provider, RouterState
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def instant(at_us: int) -> datetime:
+    """Turn microseconds since the epoch into a time, exactly."""
+    return EPOCH + timedelta(microseconds=at_us)
+
+
+def api_key(state: RouterState, key: Key) -> APIKey:
+    """Show a key."""
+    return APIKey(
+        id=key.key_id,
+        provider_id=key.provider_id,
+        state=key.state,
+        state_until=None if key.until_us is None else instant(key.until_us),
+        state_reason=key.reason,
+        registered_at=instant(key.registered_at_us),
+        metadata=dict(key.metadata),
+        in_flight=int(state.columns.in_flight[key.row]),
+    )
+
+
+def provider_view(provider: Provider) -> dict[str, Any]:
+    """Show a provider and what it offers."""
+    return {
+        "provider_id": provider.provider_id,
+        "kind": provider.kind,
+        "base_url": provider.base_url,
+        "models": [msgspec.to_builtins(offer) for offer in provider.models.values()],
+    }
