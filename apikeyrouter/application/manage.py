@@ -36,7 +36,7 @@ class Manage:
         """Attach an adapter, and record the provider unless the log describes it so already."""
         if not isinstance(provider_id, str) or not PROVIDER_ID.fullmatch(provider_id):
             raise InvalidRequestError(
-                "a provider id is 1 to 64 characters of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+                "a provider id is 1 to 64 characters of a-z, 0-9, '.', '_' and '-', no sign first",
                 param="provider_id",
             )
         if not isinstance(adapter, ProviderAdapter):

@@ -25,9 +25,7 @@ def refusal(passage: Passage, refused: RouteRefused) -> SystemError:
             param="model",
             request_id=passage.request_id,
         )
-    error = NoEligibleKeysError(
-        explain(refused), excluded=refused.excluded, request_id=passage.request_id
-    )
+    error = NoEligibleKeysError(explain(refused), excluded=refused.excluded, request_id=passage.request_id)
     if refused.retry_at_us is not None:
         error.http_status = 429
         error.code = "rate_limit_exceeded"
@@ -39,7 +37,7 @@ def provider_error(passage: Passage, failure: Failure) -> ProviderError:
     """Tell how the upstream failed, without its words except where the caller is at fault."""
     handling = failure.handling
     error = ProviderError(
-        f"the provider failed after {passage.attempt} attempt(s): {failure.failure_class} ({handling.reason})",
+        f"no answer after {passage.attempt} attempt(s): {failure.failure_class} ({handling.reason})",
         failure=failure.failure_class,
         status=failure.status if failure.body is not None and failure.status else handling.status,
         body=failure.body,

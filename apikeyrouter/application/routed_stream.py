@@ -76,9 +76,7 @@ class RoutedStream:
         self._upstream.close()
         if self._open:
             self._open = False
-            self._line.abandon(
-                self._passage, error, usage=self._upstream.usage, response_bytes=self._bytes
-            )
+            self._line.abandon(self._passage, error, usage=self._upstream.usage, response_bytes=self._bytes)
 
     def _outcome(self) -> Outcome:
         return Outcome(

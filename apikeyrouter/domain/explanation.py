@@ -11,15 +11,16 @@ def explain(decision: RouteDecided | RouteRefused) -> str:
         case RouteDecided():
             return f"{_choice(decision)} {_rivalry(decision)}{_exclusions(decision.excluded)}".strip()
         case RouteRefused():
-            return f"Refused ({decision.reason}): no key may serve {decision.facts.model}.{_exclusions(decision.excluded)}"
+            reason, model = decision.reason, decision.facts.model
+            return f"Refused ({reason}): no key may serve {model}.{_exclusions(decision.excluded)}"
 
 
 def _choice(decision: RouteDecided) -> str:
     chosen, policy = decision.chosen, decision.policy
     again = f" after {decision.attempt - 1} failed attempt(s)" if decision.attempt > 1 else ""
     return (
-        f"Chose key {chosen.key_id} of {chosen.provider_id} for {decision.facts.model}{again}: "
-        f"highest score {chosen.total:.3f} for objective {policy.objective} among {decision.eligible} eligible."
+        f"Chose key {chosen.key_id} of {chosen.provider_id} for {decision.facts.model}{again}: highest score "
+        f"{chosen.total:.3f} for objective {policy.objective} among {decision.eligible} eligible."
     )
 
 
@@ -31,7 +32,9 @@ def _rivalry(decision: RouteDecided) -> str:
         return f"Key {rival.key_id} scored the same; the recorded seed decided."
     criterion = decisive_criterion(decision.chosen, rival, decision.policy)
     ours, theirs = getattr(decision.chosen, criterion), getattr(rival, criterion)
-    return f"Runner-up {rival.key_id} ({rival.total:.3f}) lost on {criterion}: {theirs:.3f} against {ours:.3f}."
+    return (
+        f"Runner-up {rival.key_id} ({rival.total:.3f}) lost on {criterion}: {theirs:.3f} against {ours:.3f}."
+    )
 
 
 def decisive_criterion(chosen: Candidate, rival: Candidate, policy: Policy) -> str:
@@ -39,8 +42,8 @@ def decisive_criterion(chosen: Candidate, rival: Candidate, policy: Policy) -> s
 
     def contribution(criterion: str) -> float:
         weight: float = getattr(policy, criterion)
-        ours: float = getattr(chosen, criterion)
-        return weight * (ours - getattr(rival, criterion))
+        lead: float = getattr(chosen, criterion) - getattr(rival, criterion)
+        return weight * lead
 
     return max(CRITERIA, key=contribution)
 

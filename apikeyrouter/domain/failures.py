@@ -55,46 +55,101 @@ class Handling(NamedTuple):
 
 HANDLING: dict[FailureClass, Handling] = {
     FailureClass.InvalidRequest: Handling(
-        False, KeyEffect.Nothing, 0, 400, "invalid_request", "the request is at fault: every key would refuse it"
+        False,
+        KeyEffect.Nothing,
+        0,
+        400,
+        "invalid_request",
+        "the request is at fault: every key would refuse it",
     ),
     FailureClass.ModelNotFound: Handling(
-        False, KeyEffect.Nothing, 0, 404, "model_not_found", "the provider does not serve this model to anybody"
+        False,
+        KeyEffect.Nothing,
+        0,
+        404,
+        "model_not_found",
+        "the provider does not serve this model to anybody",
     ),
     FailureClass.KeyRejected: Handling(
-        True, KeyEffect.Invalidate, 0, 502, "upstream_authentication", "a rejected key stays rejected until rotated"
+        True,
+        KeyEffect.Invalidate,
+        0,
+        502,
+        "upstream_authentication",
+        "a rejected key stays rejected until rotated",
     ),
     FailureClass.PermissionDenied: Handling(
-        True, KeyEffect.Strike, 0, 403, "upstream_permission", "another key may be allowed what this one is not"
+        True,
+        KeyEffect.Strike,
+        0,
+        403,
+        "upstream_permission",
+        "another key may be allowed what this one is not",
     ),
     FailureClass.QuotaExhausted: Handling(
-        True, KeyEffect.Exhaust, 3600 * SECOND_US, 429, "insufficient_quota", "money or quota is gone: waiting seconds is vain"
+        True,
+        KeyEffect.Exhaust,
+        3600 * SECOND_US,
+        429,
+        "insufficient_quota",
+        "money or quota is gone: waiting seconds is vain",
     ),
     FailureClass.RateLimited: Handling(
-        True, KeyEffect.Throttle, 5 * SECOND_US, 429, "rate_limit_exceeded", "the key is healthy but must rest"
+        True,
+        KeyEffect.Throttle,
+        5 * SECOND_US,
+        429,
+        "rate_limit_exceeded",
+        "the key is healthy but must rest",
     ),
     FailureClass.Overloaded: Handling(
-        True, KeyEffect.Strike, 0, 503, "upstream_overloaded", "the provider sheds load: another key may land elsewhere"
+        True,
+        KeyEffect.Strike,
+        0,
+        503,
+        "upstream_overloaded",
+        "the provider sheds load: another key may land elsewhere",
     ),
     FailureClass.ServerError: Handling(
-        True, KeyEffect.Strike, 0, 502, "upstream_error", "a server error says little about the key; repeated ones do"
+        True,
+        KeyEffect.Strike,
+        0,
+        502,
+        "upstream_error",
+        "a server error says little about the key; repeated ones do",
     ),
     FailureClass.ConnectFailed: Handling(
         True, KeyEffect.Strike, 0, 502, "upstream_unreachable", "nothing was sent, so asking again is safe"
     ),
     FailureClass.FirstByteTimeout: Handling(
-        True, KeyEffect.Strike, 0, 504, "upstream_timeout", "silence: no text reached the client, another key may answer"
+        True,
+        KeyEffect.Strike,
+        0,
+        504,
+        "upstream_timeout",
+        "silence: no text reached the client, another key may answer",
     ),
     FailureClass.IdleTimeout: Handling(
         True, KeyEffect.Strike, 0, 504, "upstream_timeout", "the answer stalled midway"
     ),
     FailureClass.TotalTimeout: Handling(
-        False, KeyEffect.Strike, 0, 504, "upstream_timeout", "the client's time is used up: no other key can help"
+        False,
+        KeyEffect.Strike,
+        0,
+        504,
+        "upstream_timeout",
+        "the client's time is used up: no other key can help",
     ),
     FailureClass.BrokenAnswer: Handling(
         True, KeyEffect.Strike, 0, 502, "upstream_broken", "the connection died under the answer"
     ),
     FailureClass.MalformedAnswer: Handling(
-        True, KeyEffect.Strike, 0, 502, "upstream_malformed", "an answer that is none, such as a proxy's HTML page"
+        True,
+        KeyEffect.Strike,
+        0,
+        502,
+        "upstream_malformed",
+        "an answer that is none, such as a proxy's HTML page",
     ),
 }
 
@@ -124,7 +179,7 @@ BY_CODE: dict[str, FailureClass] = {
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A classified failure. `body` is the provider's error for the client, only where the client is at fault."""
+    """A classified failure. `body` is the provider's own error, kept only where the client is at fault."""
 
     failure_class: FailureClass
     status: int | None = None

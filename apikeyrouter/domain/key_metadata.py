@@ -26,7 +26,9 @@ def check_metadata(metadata: Mapping[str, object] | None) -> Metadata:
     if metadata is None:
         return {}
     if len(metadata) > MOST_ENTRIES:
-        raise InvalidRequestError(f"key metadata has {len(metadata)} entries; at most {MOST_ENTRIES} are allowed")
+        raise InvalidRequestError(
+            f"key metadata has {len(metadata)} entries; at most {MOST_ENTRIES} are allowed"
+        )
     return {_checked_name(name): _checked_value(name, value) for name, value in metadata.items()}
 
 

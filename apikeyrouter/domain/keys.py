@@ -36,7 +36,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     material_version: int = 1
     strikes: int = 0
 
-    def change(  # noqa: PLR0913 - one argument per field of the event
+    def change(
         self,
         to_state: KeyState,
         trigger: str,
@@ -115,7 +115,7 @@ def wake(key: Key, *, at_us: int) -> KeyStateChanged | None:
 
 
 def succeed(key: Key, *, at_us: int, evidence: EventRef) -> KeyStateChanged | None:
-    """A recovering key that served a request is available again."""
+    """Make a recovering key that served a request available again."""
     if key.state is not KeyState.Recovering:
         return None
     return key.change(KeyState.Available, "served_again", at_us=at_us, evidence=(evidence,))
@@ -125,15 +125,12 @@ def suffer(
     key: Key, failure: Failure, *, at_us: int, evidence: EventRef, material_version: int
 ) -> KeyStateChanged | None:
     """Decide what a failure does to the key that was used; None where its state stays."""
-    if key.state in {KeyState.Revoked, KeyState.Disabled, KeyState.Invalid}:
+    replaced_since = key.material_version != material_version
+    if replaced_since or key.state in {KeyState.Revoked, KeyState.Disabled, KeyState.Invalid}:
         return None
-    if key.material_version != material_version:
-        return None  # the failure speaks of material that has been replaced since
     match failure.handling.effect:
         case KeyEffect.Invalidate:
-            return key.change(
-                KeyState.Invalid, failure.failure_class, at_us=at_us, evidence=(evidence,)
-            )
+            return key.change(KeyState.Invalid, failure.failure_class, at_us=at_us, evidence=(evidence,))
         case KeyEffect.Exhaust:
             return _rest(key, KeyState.Exhausted, failure.failure_class, failure.wait_us, at_us, evidence)
         case KeyEffect.Throttle:
@@ -153,7 +150,7 @@ def _strike(key: Key, failure: Failure, at_us: int, evidence: EventRef) -> KeySt
     return _rest(key, KeyState.Throttled, "repeated_failures", wait_us, at_us, evidence)
 
 
-def _rest(  # noqa: PLR0913 - the branch-free tail of two callers
+def _rest(
     key: Key, to_state: KeyState, trigger: str, wait_us: int, at_us: int, evidence: EventRef
 ) -> KeyStateChanged | None:
     """Send a key to rest. A rest that runs already is only ever prolonged."""

@@ -45,7 +45,9 @@ def _preset(name: str) -> Policy:
         return PRESETS[ObjectiveType(name)]
     except ValueError:
         allowed = ", ".join(ObjectiveType)
-        raise InvalidRequestError(f"unknown objective {name[:40]!r}; choose one of {allowed}", param="objective") from None
+        raise InvalidRequestError(
+            f"unknown objective {name[:40]!r}; choose one of {allowed}", param="objective"
+        ) from None
 
 
 def _parsed(objective: Mapping[str, Any]) -> RoutingObjective:
@@ -58,7 +60,9 @@ def _parsed(objective: Mapping[str, Any]) -> RoutingObjective:
 
 
 def _explicit(objective: RoutingObjective) -> Policy:
-    policy = _weighted(objective.weights, objective.primary) if objective.weights else PRESETS[objective.primary]
+    policy = (
+        _weighted(objective.weights, objective.primary) if objective.weights else PRESETS[objective.primary]
+    )
     for criterion in objective.secondary:
         weight = max(getattr(policy, criterion), SECONDARY_WEIGHT)
         policy = msgspec.structs.replace(policy, **{str(criterion): weight})
@@ -73,10 +77,13 @@ def _explicit(objective: RoutingObjective) -> Policy:
 def _weighted(weights: Mapping[ObjectiveType, float], primary: ObjectiveType) -> Policy:
     for name, weight in weights.items():
         if not isfinite(weight) or weight < 0:
-            raise InvalidRequestError(f"weight of {name} must be a number of at least 0", param="objective.weights")
+            raise InvalidRequestError(
+                f"weight of {name} must be a number of at least 0", param="objective.weights"
+            )
     if sum(weights.values()) <= 0:
         raise InvalidRequestError("at least one weight must be above 0", param="objective.weights")
-    return Policy(objective=str(primary), **{str(name): float(weight) for name, weight in weights.items()})
+    given = {str(name): float(weight) for name, weight in weights.items()}
+    return msgspec.structs.replace(Policy(objective=str(primary)), **given)
 
 
 def _constraint(name: str, given: object) -> tuple[str, Any]:

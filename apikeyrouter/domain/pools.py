@@ -3,6 +3,7 @@
 A pool changes only with the catalogue, so it is kept until then.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -74,22 +75,33 @@ def build_pool(state: RouterState, facts: RequestFacts) -> Pool:
 
 def catalogue_rule(state: RouterState, key: Key, facts: RequestFacts) -> str | None:
     """Name the first rule of the catalogue that refuses a key for a request."""
-    if key.state is KeyState.Revoked:
-        return "key_revoked"
-    if facts.provider_id is not None and key.provider_id != facts.provider_id:
-        return "other_provider"
     provider = state.providers.get(key.provider_id)
-    if provider is None:
-        return "provider_unknown"
-    if provider.models and facts.model not in provider.models:
-        return "model_not_offered"
+    return next((name for name, refuses in _RULES if refuses(key, provider, facts)), None)
+
+
+def _model_not_offered(_key: Key, provider: Provider | None, facts: RequestFacts) -> bool:
+    return provider is not None and bool(provider.models) and facts.model not in provider.models
+
+
+def _model_not_allowed(key: Key, _provider: Provider | None, facts: RequestFacts) -> bool:
     models = declaration(key.metadata).models
-    if models is not None and facts.model not in models:
-        return "model_not_allowed_for_key"
-    offer = provider.models.get(facts.model)
-    if offer is not None and offer.capabilities is not None and not set(facts.needs) <= set(offer.capabilities):
-        return "capability_missing"
-    return None
+    return models is not None and facts.model not in models
+
+
+def _capability_missing(_key: Key, provider: Provider | None, facts: RequestFacts) -> bool:
+    offer = provider.models.get(facts.model) if provider is not None else None
+    able = offer.capabilities if offer is not None else None
+    return able is not None and not set(facts.needs) <= set(able)
+
+
+_RULES: tuple[tuple[str, Callable[[Key, Provider | None, RequestFacts], bool]], ...] = (
+    ("key_revoked", lambda key, _provider, _facts: key.state is KeyState.Revoked),
+    ("other_provider", lambda key, _provider, facts: facts.provider_id not in {None, key.provider_id}),
+    ("provider_unknown", lambda _key, provider, _facts: provider is None),
+    ("model_not_offered", _model_not_offered),
+    ("model_not_allowed_for_key", _model_not_allowed),
+    ("capability_missing", _capability_missing),
+)
 
 
 def _pool(members: list[Member], excluded: dict[str, int], exclusions: list[Exclusion]) -> Pool:

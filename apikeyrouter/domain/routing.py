@@ -107,7 +107,7 @@ def _highest(total: Floats, most: int) -> list[int]:
     return [place for _, place in ranked]
 
 
-def _candidate(  # noqa: PLR0913 - gathers one row from where it stands
+def _candidate(
     state: RouterState, pool: Pool, index: int, scores: Scores, total: float, place: int
 ) -> Candidate:
     member, columns = pool.members[index], state.columns
@@ -158,5 +158,7 @@ def _reason(pool: Pool, tried: Sequence[str]) -> str:
 
 
 def _next_wake(state: RouterState, pool: Pool) -> int | None:
-    wakes = [state.resting[member.key.key_id] for member in pool.members if member.key.key_id in state.resting]
+    wakes = [
+        state.resting[member.key.key_id] for member in pool.members if member.key.key_id in state.resting
+    ]
     return min(wakes, default=None)

@@ -31,9 +31,7 @@ class Scores(NamedTuple):
     latency_us: Floats
 
 
-def cost_bounds(
-    input_price: Floats, output_price: Floats, input_tokens: int, output_tokens: int
-) -> Floats:
+def cost_bounds(input_price: Floats, output_price: Floats, input_tokens: int, output_tokens: int) -> Floats:
     """Bound the cost of a request on each candidate in nano-USD; below zero where no price is known."""
     bound = (input_price * input_tokens + output_price * (output_tokens or USUAL_OUTPUT_TOKENS)) / 1e6
     unpriced = (input_price < 0.0) | (output_price < 0.0)
@@ -43,7 +41,7 @@ def cost_bounds(
 
 
 def score_cost(bound: Floats) -> Floats:
-    """The cheapest scores 1, twice its cost 1/2; an unknown price scores 0."""
+    """Score the cheapest 1, twice its cost 1/2, an unknown price 0."""
     known = bound >= 0.0
     if known.all():
         return np.asarray((bound.min() + 1.0) / (bound + 1.0))
@@ -53,13 +51,13 @@ def score_cost(bound: Floats) -> Floats:
 
 
 def score_reliability(succeeded: Floats, failed: Floats) -> Floats:
-    """A posterior with forgetting: no history is trusted nearly fully, a failure outweighs four successes."""
+    """Score by a posterior that forgets: a new key is nearly trusted, a failure undoes four successes."""
     good = succeeded + PRIOR_SUCCESSES
     return np.asarray(good / (good + (failed * FAILURE_WEIGHT + PRIOR_FAILURES)))
 
 
 def score_fairness(in_flight: Floats, dispatched: Floats, weight: Floats) -> Floats:
-    """The least loaded for its share scores 1. What is in flight counts at once, against herds."""
+    """Score the least loaded for its share 1. What is in flight counts at once, against herds."""
     load = (in_flight + dispatched) / weight + 1.0
     return np.asarray(load.min() / load)
 

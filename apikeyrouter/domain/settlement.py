@@ -40,7 +40,13 @@ def measured_or_bounded(usage: Usage | None, facts: RequestFacts, response_bytes
 
 
 def completed(
-    decision: RouteDecided, offer: ModelOffer | None, outcome: Outcome, *, at_us: int, elapsed_us: int, first_byte_us: int
+    decision: RouteDecided,
+    offer: ModelOffer | None,
+    outcome: Outcome,
+    *,
+    at_us: int,
+    elapsed_us: int,
+    first_byte_us: int,
 ) -> RequestCompleted:
     """Settle a request that was answered."""
     usage, source = measured_or_bounded(outcome.usage, decision.facts, outcome.response_bytes)

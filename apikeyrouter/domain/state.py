@@ -184,7 +184,9 @@ def _route_decided(state: RouterState, stream: str, version: int, event: RouteDe
 
 
 def _attempt_failed(state: RouterState, stream: str, version: int, event: AttemptFailed) -> None:
-    request = state.open_requests[stream]
+    request = state.open_requests.get(stream)
+    if request is None:
+        return
     ref = EventRef(stream, version)
     state.columns.finish(request.row, ref)
     state.open_requests[stream] = msgspec.structs.replace(request, version=version, key_id=None)
@@ -196,9 +198,12 @@ def _attempt_failed(state: RouterState, stream: str, version: int, event: Attemp
 
 
 def _request_completed(state: RouterState, stream: str, version: int, event: RequestCompleted) -> None:
+    request = state.open_requests.get(stream)
+    if request is None:
+        return
     ref = EventRef(stream, version)
-    row = _close(state, stream, ref)
-    state.columns.succeed(row, event.at_us, event.first_byte_us, ref)
+    _close(state, stream, ref)
+    state.columns.succeed(request.row, event.at_us, event.first_byte_us, ref)
     key = state.keys[event.key_id]
     if key.strikes:
         state.keys[event.key_id] = msgspec.structs.replace(key, strikes=0)
@@ -209,11 +214,10 @@ def _request_ended(state: RouterState, stream: str, version: int, _event: Event)
         _close(state, stream, EventRef(stream, version))
 
 
-def _close(state: RouterState, stream: str, ref: EventRef) -> int:
+def _close(state: RouterState, stream: str, ref: EventRef) -> None:
     request = state.open_requests.pop(stream)
     if request.key_id is not None:
         state.columns.finish(request.row, ref)
-    return request.row
 
 
 def _catalogue_changed(state: RouterState) -> None:

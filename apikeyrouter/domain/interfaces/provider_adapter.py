@@ -27,7 +27,9 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def __repr__(self) -> str:
         """Describe the call without the key and without the contents."""
-        return f"UpstreamCall(operation={self.operation!r}, model={self.model!r}, body={len(self.body)} bytes)"
+        return (
+            f"UpstreamCall(operation={self.operation!r}, model={self.model!r}, body={len(self.body)} bytes)"
+        )
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

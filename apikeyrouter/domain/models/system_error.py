@@ -21,7 +21,7 @@ class ErrorCategory(StrEnum):
     AuditUnavailable = "audit_unavailable"
 
 
-class SystemError(Exception):  # noqa: A001, N818 - the published name
+class SystemError(Exception):  # noqa: A001 - the published name
     """Everything that this package raises on purpose.
 
     `retry_after` is in seconds. The message never holds a secret or an unredacted upstream text.

@@ -53,14 +53,18 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body")
-    refused = InvalidRequestError(f"{where}: {first['msg']}" if where else str(first["msg"]), param=where or None)
+    refused = InvalidRequestError(
+        f"{where}: {first['msg']}" if where else str(first["msg"]), param=where or None
+    )
     return await _router_error(request, refused)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     if error.status_code == 404:
-        unknown = NotFoundError(f"there is nothing at {request.method} {request.url.path[:200]}", code="unknown_url")
+        unknown = NotFoundError(
+            f"there is nothing at {request.method} {request.url.path[:200]}", code="unknown_url"
+        )
         return await _router_error(request, unknown)
     body = error_body(str(error.detail), status=error.status_code, code="http_error")
     return Response(body, status_code=error.status_code, headers=error.headers, media_type="application/json")

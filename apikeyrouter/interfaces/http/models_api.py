@@ -32,5 +32,6 @@ def _models(state: RouterState) -> list[dict[str, Any]]:
         for model in provider.models:
             owners.setdefault(model, provider.provider_id)
     return [
-        {"id": model, "object": "model", "created": 0, "owned_by": owner} for model, owner in sorted(owners.items())
+        {"id": model, "object": "model", "created": 0, "owned_by": owner}
+        for model, owner in sorted(owners.items())
     ]

@@ -33,7 +33,8 @@ def require_management_key(request: Request) -> None:
     """Refuse a call without a management key: the configured one, or the one made for this run."""
     given = _given_key(request).encode()
     accepted: tuple[str, ...] = request.app.state.proxy.management_keys
-    if not any([hmac.compare_digest(given, key.encode()) for key in accepted]):
+    matches = [hmac.compare_digest(given, key.encode()) for key in accepted]
+    if not any(matches):
         raise UnauthorizedError(
             "management calls need a management key, as X-API-Key or bearer token: "
             "set APIKEYROUTER_MANAGEMENT_API_KEY, or use the command line on the server's own machine"

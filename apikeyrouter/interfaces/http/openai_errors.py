@@ -41,7 +41,10 @@ def headers_of(error: SystemError, body: bytes) -> Headers:
     """Return the headers that go with an error."""
     headers = [JSON, (b"content-length", b"%d" % len(body))]
     if error.request_id is not None:
-        headers += [(b"x-request-id", error.request_id.encode()), (b"x-akr-request-id", error.request_id.encode())]
+        headers += [
+            (b"x-request-id", error.request_id.encode()),
+            (b"x-akr-request-id", error.request_id.encode()),
+        ]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % ceil(error.retry_after)))
         headers.append((b"retry-after-ms", b"%d" % ceil(error.retry_after * 1000)))

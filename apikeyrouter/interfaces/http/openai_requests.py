@@ -98,7 +98,9 @@ def _strictly(decode: Any, raw: bytes) -> Any:
     except InvalidRequestError:
         raise
     except msgspec.ValidationError as error:
-        raise InvalidRequestError(f"the request body does not fit: {_path(error)}", param=_param(error)) from None
+        raise InvalidRequestError(
+            f"the request body does not fit: {_path(error)}", param=_param(error)
+        ) from None
     except RecursionError:
         raise InvalidRequestError("the request body is nested too deeply") from None
     except UnicodeDecodeError:
@@ -113,7 +115,9 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequestError(f"the name {twice[:64]!r} occurs twice in one JSON object", param=twice[:64])
+        raise InvalidRequestError(
+            f"the name {twice[:64]!r} occurs twice in one JSON object", param=twice[:64]
+        )
     return fields
 
 

@@ -16,7 +16,10 @@ _ERROR = {
 
 def _operation(summary: str, required: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
     schema = {"type": "object", "required": list(required), "properties": {**required, **optional}}
-    answer = {"description": "The provider's answer", "content": {"application/json": {"schema": {"type": "object"}}}}
+    answer = {
+        "description": "The provider's answer",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
     return {
         "post": {
             "tags": ["openai"],
