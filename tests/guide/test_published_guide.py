@@ -1,0 +1,97 @@
+"""The published migration guide's snippets run as they stand, but for keys' worth and the address."""
+
+import ast
+import inspect
+
+import pytest
+
+from apikeyrouter.interfaces.scripted_provider import KeyScript, Script, ScriptedProvider
+
+PATTERN_1 = '''
+from apikeyrouter import ApiKeyRouter
+from apikeyrouter.domain.models.request_intent import RequestIntent, Message
+
+router = ApiKeyRouter()
+await router.register_provider("openai", OpenAIAdapter())
+await router.register_key("sk-key-1", "openai")
+await router.register_key("sk-key-2", "openai")
+await router.register_key("sk-key-3", "openai")
+
+# Automatic routing, retry, and error handling
+intent = RequestIntent(
+    model="gpt-4",
+    messages=[Message(role="user", content="Hello!")],
+    provider_id="openai"
+)
+response = await router.route(intent)
+'''
+
+STEP_2 = '''
+from apikeyrouter import ApiKeyRouter
+from apikeyrouter.infrastructure.adapters.openai_adapter import OpenAIAdapter
+
+router = ApiKeyRouter()
+await router.register_provider("openai", OpenAIAdapter())
+
+# Register your existing keys
+await router.register_key("sk-your-key-1", "openai")
+await router.register_key("sk-your-key-2", "openai")
+'''
+
+STEP_3 = '''
+# New way
+response = await router.route(intent)
+'''
+
+STEP_4 = '''
+# Cost optimization
+response = await router.route(intent, objective="cost")
+
+# Reliability optimization
+response = await router.route(intent, objective="reliability")
+
+# Fairness (default)
+response = await router.route(intent, objective="fairness")
+'''
+
+
+async def run(snippet: str, names: dict) -> dict:
+    """Run a snippet with top-level awaits, as a notebook would."""
+    code = compile(snippet, "guide", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    result = eval(code, names)  # noqa: S307 - the snippet is a constant of this file
+    if inspect.isawaitable(result):
+        await result
+    return names
+
+
+@pytest.fixture
+async def provider(monkeypatch):
+    material = ("sk-key-1", "sk-key-2", "sk-key-3", "sk-your-key-1", "sk-your-key-2")
+    keys = {f"k{number}": KeyScript(key=text) for number, text in enumerate(material)}
+    async with ScriptedProvider(Script(keys=keys)) as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.base_url)
+        yield provider
+
+
+async def test_pattern_1_library_integration(provider):
+    """Three keys, one intent, one answer with everything that speaks for it."""
+    from apikeyrouter.infrastructure.adapters.openai_adapter import OpenAIAdapter
+
+    names = await run(PATTERN_1, {"OpenAIAdapter": OpenAIAdapter})
+    response = names["response"]
+    assert response.content
+    assert response.key_used in {key.id for key in await names["router"].key_manager.list_keys()}
+    assert response.metadata.model_used
+    assert response.metadata.tokens_used.total_tokens > 0
+    assert response.metadata.routing_explanation.startswith("Chose key")
+    await names["router"].close()
+
+
+async def test_steps_2_to_4(provider):
+    """Register, route, and choose an objective."""
+    names = await run(STEP_2, {})
+    names["intent"] = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hello!"}]}
+    for step in (STEP_3, STEP_4):
+        names = await run(step, names)
+        assert names["response"].content
+    await names["router"].close()
