@@ -1,5 +1,6 @@
 """The composition root: settings become adapters, adapters become a node."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -81,14 +82,23 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 async def open_node(settings: RouterSettings) -> Node:
     """Open log and vault, fold the state, close what a dead process left open, and wire the use cases."""
+    log = _open_log(settings)
+    try:
+        return await _wire(settings, log)
+    except BaseException:
+        await log.close()
+        raise
+
+
+async def _wire(settings: RouterSettings, log: EventLog) -> Node:
     clock, entropy = SystemClock(), SystemEntropy()
     node_id = entropy.new_id()
-    log = _open_log(settings)
     metrics = Metrics()
-    log.follow(metrics.follow)
     journal = Journal(log, clock, node_id)
     vault = SealedVault.open(settings)
     await journal.open()
+    metrics.follow(await asyncio.to_thread(journal.history_of_keys))
+    log.follow(metrics.follow)
     providers = ProviderRegistry()
     _attach_known(providers, journal.state, settings)
     manage = Manage(journal=journal, providers=providers, vault=vault, clock=clock, entropy=entropy)

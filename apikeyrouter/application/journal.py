@@ -11,7 +11,15 @@ from collections.abc import Sequence
 import structlog
 
 from apikeyrouter.application.ports import Clock, EventLog
-from apikeyrouter.domain.events import LOG_STREAM, Event, LogRecovered, NewEvent
+from apikeyrouter.domain.events import (
+    CATALOGUE_STREAM,
+    LOG_STREAM,
+    Event,
+    LogRecovered,
+    NewEvent,
+    Recorded,
+    key_stream,
+)
 from apikeyrouter.domain.models.system_error import LogUnavailableError
 from apikeyrouter.domain.state import RouterState
 
@@ -35,6 +43,12 @@ class Journal:
         self.state = await asyncio.to_thread(self._fold)
         self.ready = True
 
+    def history_of_keys(self) -> list[Recorded]:
+        """Return what the log says of keys and providers, for views that begin with this process."""
+        streams = [CATALOGUE_STREAM, *(key_stream(key_id) for key_id in self.state.keys)]
+        events = [recorded for stream in streams for recorded in self.log.stream(stream)]
+        return sorted(events, key=lambda recorded: recorded.position)
+
     def record(self, events: Sequence[NewEvent]) -> asyncio.Future[None]:
         """Append and fold events in one uninterrupted step; they are durable together, or not at all."""
         if not self.ready:
@@ -43,7 +57,7 @@ class Journal:
             durable = self.log.append(events)
         except LogUnavailableError:
             self.fall_behind()
-            raise
+            raise unavailable() from None
         self.state.apply(events)
         return durable
 
@@ -53,11 +67,11 @@ class Journal:
             await durable
         except LogUnavailableError:
             self.fall_behind()
-            raise
+            raise unavailable() from None
 
     def owe(self, stream: str, event: Event) -> None:
-        """Keep the end of a request whose settlement could not be written, to write it after recovery."""
-        self._owed[stream] = event
+        """Keep the end of a request that could not be written, to write it after recovery; the first counts."""
+        self._owed.setdefault(stream, event)
         self.fall_behind()
 
     def fall_behind(self) -> None:

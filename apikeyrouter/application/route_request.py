@@ -203,6 +203,8 @@ class RouteRequest:
         self, passage: Passage, error: BaseException, *, usage: Usage | None = None, response_bytes: int = 0
     ) -> None:
         """Close a request that leaves the line early, whatever the reason; harmless if it is closed."""
+        if isinstance(error, LogUnavailableError):
+            error.request_id = passage.request_id
         if passage.stream not in self._journal.state.open_requests:
             return
         end = self._early_end(passage, error, usage, response_bytes)

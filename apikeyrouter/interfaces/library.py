@@ -72,7 +72,10 @@ class ApiKeyRouter:
     # --- providers and keys --------------------------------------------------------------------------
 
     async def register_provider(
-        self, provider_id: str, adapter: ProviderAdapter, overwrite: bool = False  # noqa: FBT001, FBT002 - published
+        self,
+        provider_id: str,
+        adapter: ProviderAdapter,
+        overwrite: bool = False,  # noqa: FBT001, FBT002 - published
     ) -> None:
         """Attach an adapter to a provider id; a second time only with `overwrite`."""
         node = await self._open()
@@ -120,7 +123,9 @@ class ApiKeyRouter:
         passage, answer = await node.route.execute(self._order(node, intent, objective, stream=False))
         return _response(passage, answer)
 
-    async def route_stream(self, intent: Intent, objective: Objective = None) -> AsyncIterator[dict[str, Any]]:
+    async def route_stream(
+        self, intent: Intent, objective: Objective = None
+    ) -> AsyncIterator[dict[str, Any]]:
         """Serve an intent as a stream of chunks in OpenAI's dialect, with the same accounting."""
         node = await self._open()
         _, stream = await node.route.open_stream(self._order(node, intent, objective, stream=True))
@@ -159,7 +164,9 @@ class ApiKeyRouter:
         parsed = _intent(intent)
         parameters = {**(parsed.model_extra or {}), **parsed.parameters}
         asked_provider = parameters.pop("provider_id", None) or parsed.provider_id
-        provider_id, model = (asked_provider, parsed.model) if asked_provider else address(node.state, parsed.model)
+        provider_id, model = (
+            (asked_provider, parsed.model) if asked_provider else address(node.state, parsed.model)
+        )
         messages = [message.model_dump(exclude_unset=True) for message in parsed.messages]
         body = {**parameters, "model": model, "messages": messages}
         if stream:
@@ -224,7 +231,9 @@ def _encode(body: dict[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(body)
     except (TypeError, ValueError, RecursionError, OverflowError):
-        raise InvalidRequestError("the intent holds values that JSON cannot carry", param="parameters") from None
+        raise InvalidRequestError(
+            "the intent holds values that JSON cannot carry", param="parameters"
+        ) from None
 
 
 def _output_bound(parameters: Mapping[str, Any]) -> int:

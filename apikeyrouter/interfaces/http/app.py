@@ -1,7 +1,5 @@
 """The proxy as an ASGI application: hot routes in front, everything else through FastAPI behind."""
 
-import structlog
-
 from apikeyrouter.bootstrap import Node, open_node
 from apikeyrouter.domain.models.system_error import (
     SystemError,  # noqa: A004 - the published name
@@ -16,12 +14,14 @@ class Proxy:
     """One node behind HTTP. Without settings they are read from the environment at start-up.
 
     `run_key` is a management key for this run alone, by which the command line reaches its own server.
+    `refusal` is why the start was refused, if it was.
     """
 
     def __init__(self, settings: RouterSettings | None = None, run_key: str | None = None) -> None:
         self._settings = settings
         self._run_key = run_key
         self._node: Node | None = None
+        self.refusal: SystemError | None = None
         self._behind = management_app(self)
 
     @property
@@ -56,7 +56,7 @@ class Proxy:
             settings.check_exposure()
             self._node = await open_node(settings)
         except SystemError as error:
-            structlog.get_logger().error("start_refused", code=error.code, reason=error.message)
+            self.refusal = error
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
         await send({"type": "lifespan.startup.complete"})

@@ -1,0 +1,171 @@
+"""The event log in one SQLite file: the loop's side of the group commit.
+
+One batch is with the writer at a time; what is appended meanwhile becomes the next, so batches grow with the
+load. An idle log hands over at the end of the loop's turn, so that one turn's appends share a transaction.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import structlog
+
+from apikeyrouter.adapters.eventlog.backlog import Backlog, Batch
+from apikeyrouter.adapters.eventlog.connections import WriterSettings
+from apikeyrouter.adapters.eventlog.followers import Followers
+from apikeyrouter.adapters.eventlog.lock import WriterLock
+from apikeyrouter.adapters.eventlog.mapper import to_stored
+from apikeyrouter.adapters.eventlog.outage import CLOSED, reason_of, unavailable
+from apikeyrouter.adapters.eventlog.recorder import Synchronous
+from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader
+from apikeyrouter.adapters.eventlog.writer import LogWriter
+from apikeyrouter.application.ports import Follower
+from apikeyrouter.domain.events import NewEvent, Recorded
+
+
+class SqliteLog:
+    """Implements `EventLog`. Opening it locks the file for other writers until `close`."""
+
+    def __init__(
+        self, path: Path | str, *, synchronous: Synchronous = "FULL", max_pages: int | None = None
+    ) -> None:
+        real_path = Path(os.path.realpath(path))  # two names of one file must find the same lock
+        self._lock = WriterLock(real_path)
+        try:
+            self._writer = LogWriter(WriterSettings(real_path, synchronous, max_pages))
+        except BaseException:
+            self._lock.release()
+            raise
+        self._reader = SqliteReader(real_path)
+        self._followers = Followers()
+        self._backlog = Backlog()
+        self._busy = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._until_idle: list[asyncio.Future[None]] = []
+        self._changing = asyncio.Lock()
+        self._reason = ""
+        self.head = self._acknowledged = self._writer.first_head
+        self.available = True
+
+    def append(self, events: Sequence[NewEvent]) -> asyncio.Future[None]:
+        """Hand in events that become durable all or none."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move_to(loop)
+        if not self.available:
+            raise unavailable(self._reason)
+        if self._backlog.full:
+            raise unavailable("too many events wait for the disk")
+        encoded = [to_stored(event.event) for event in events]  # before anything is changed: it may refuse
+        waiter = loop.create_future()
+        self.head = self._backlog.add(self.head, events, encoded, waiter)
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._hand_over)
+        return waiter
+
+    def follow(self, follower: Follower) -> None:
+        """Call `follower` in the loop thread with every batch once it is durable, before those who wait."""
+        self._followers.add(follower)
+
+    def read(self, after: int = 0, until: int | None = None) -> Iterator[Recorded]:
+        """Yield the durable events with `after < position <= until`."""
+        return self._reader.read(after, until)
+
+    def stream(self, stream: str) -> list[Recorded]:
+        """Return the durable events of one stream."""
+        return self._reader.stream(stream)
+
+    def publish(self, *, url: str) -> None:
+        """Let command-line tools find the server that writes this log; see `read_owner`."""
+        self._lock.publish(url=url)
+
+    def limit_pages(self, max_pages: int | None) -> None:
+        """Cap the size of the file, in pages of 4 KiB, from here on; None is no cap."""
+        self._writer.limit_pages(max_pages)
+
+    async def reopen(self) -> None:
+        """Make the log writable after a failure, or raise `LogUnavailableError` and stay as it is."""
+        async with self._changing:
+            await self._idle()
+            if self.available:
+                return
+            if self._reason == CLOSED:
+                raise unavailable(CLOSED)
+            try:
+                head = await self._writer.reopen(self._acknowledged)
+            except Exception as failure:
+                raise unavailable(reason_of(failure)) from failure
+            self.head = self._acknowledged = head
+            self.available = True
+
+    async def close(self) -> None:
+        """Write what is pending, move it into the main file, and let another process write."""
+        async with self._changing:
+            if not self._lock.held:
+                return
+            self.available, self._reason = False, CLOSED
+            await self._idle()
+            await self._writer.close()
+            self._lock.release()
+
+    def _hand_over(self) -> None:
+        batch = self._backlog.take()
+        if batch is not None and self._loop is not None:
+            self._writer.store(batch, self._loop, self._ended)
+            return
+        self._rest()
+
+    def _ended(self, batch: Batch, failure: Exception | None) -> None:
+        if failure is not None:
+            self._fail(batch, failure)
+            return
+        self._acknowledged = batch.last_position
+        self._hand_over()
+        for waiter in batch.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._followers:
+            self._followers.tell(batch.recorded())
+
+    def _fail(self, batch: Batch, failure: Exception) -> None:
+        reason = reason_of(failure)
+        structlog.get_logger().error("log_write_failed", reason=reason, error=type(failure).__name__)
+        if self.available:
+            self.available, self._reason = False, reason
+        doomed: Batch | None = batch
+        while doomed is not None:
+            for waiter in doomed.waiters:
+                if not waiter.done():
+                    waiter.set_exception(unavailable(reason))
+                    waiter.exception()  # marks it as seen: nobody has to await an append
+            doomed = self._backlog.take()
+        self._rest()
+
+    def _rest(self) -> None:
+        self._busy = False
+        for waiter in self._until_idle:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._until_idle.clear()
+
+    async def _idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move_to(loop)
+        if self._busy:
+            waiter = loop.create_future()
+            self._until_idle.append(waiter)
+            await waiter
+
+    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Serve another loop than before. What one left behind that has ended is forgotten until `reopen`."""
+        if self._busy:
+            if self._loop is not None and not self._loop.is_closed():
+                raise RuntimeError("the event log is in use by another event loop")
+            self._backlog = Backlog()
+            self._until_idle.clear()
+            self._busy = False
+            self.available, self._reason = False, "the event loop that wrote it has ended"
+        self._loop = loop

@@ -1,0 +1,181 @@
+"""A stream in OpenAI's dialect: events forwarded untouched, reading only those that tell something."""
+
+from collections.abc import AsyncIterator
+
+from apikeyrouter.adapters.providers.limits import MAX_EVENT_BYTES
+from apikeyrouter.adapters.providers.openai_wire import (
+    ErrorFields,
+    StreamFields,
+    error_fields,
+    event_fields,
+    failure_of,
+    finish_reason_of,
+    label,
+    snapshot_fields,
+    usage_of,
+)
+from apikeyrouter.adapters.providers.redaction import Mask
+from apikeyrouter.adapters.providers.sse import EventSplitter, EventTooLongError, data_of, events_of
+from apikeyrouter.adapters.providers.transport import HttpResponse, TransportError
+from apikeyrouter.domain.failures import AttemptFailedError, Failure, FailureClass
+from apikeyrouter.domain.interfaces.provider_adapter import Usage
+
+_DONE = b"[DONE]"
+_ENDINGS = frozenset({"response.completed", "response.incomplete"})
+_RESPONSES_MARKS = (b"response.completed", b"response.incomplete", b"response.failed", b'"error"')
+
+
+class OpenAIStream:
+    """Implements `UpstreamStream`. A stream that ends without saying so has broken.
+
+    Chat and text completions end with `[DONE]`, the Responses API with an event of its own.
+    """
+
+    def __init__(self, response: HttpResponse, operation: str, mask: Mask) -> None:
+        self.usage: Usage | None = None
+        self.model: str | None = None
+        self.finish_reason: str | None = None
+        self.upstream_request_id = label(response.headers.get("x-request-id"), mask)
+        self._response = response
+        self._chunks = response.chunks()
+        self._mask = mask
+        self._tells = _tells_in_responses if operation == "responses" else _tells_in_chat
+        self._splitter = EventSplitter()
+        self._first = b""
+        self._begun = False
+        self._ended = False
+        self._failure: Failure | None = None
+
+    async def begin(self) -> None:
+        """Return once the first event is there, so that until then another key may be tried."""
+        held = b""
+        while not self._begun:
+            held += await self._next()
+            if len(held) > MAX_EVENT_BYTES:
+                self._fail(FailureClass.MalformedAnswer)
+        self._first = held
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next whole events."""
+        if self._first:
+            batch, self._first = self._first, b""
+            return batch
+        return await self._next()
+
+    def close(self) -> None:
+        """Close the upstream connection at once; harmless when it is finished."""
+        if not self._ended:
+            self._response.close()
+
+    async def _next(self) -> bytes:
+        batch = b""
+        while not batch:
+            if self._failure is not None:
+                self.close()
+                raise AttemptFailedError(self._failure)
+            if self._ended:
+                raise StopAsyncIteration
+            batch = self._observed(self._mask.hide(await self._whole_events()))
+        return batch
+
+    async def _whole_events(self) -> bytes:
+        try:
+            return self._splitter.push(await anext(self._chunks))
+        except StopAsyncIteration:
+            failure_class = FailureClass.BrokenAnswer
+        except EventTooLongError:
+            failure_class = FailureClass.MalformedAnswer
+        except TransportError as error:
+            failure_class = error.failure_class
+        self._fail(failure_class)
+        return self._splitter.finish()
+
+    def _observed(self, batch: bytes) -> bytes:
+        """Note what the events tell; return those that are to be forwarded."""
+        if self._begun and not self._tells(batch):
+            return batch
+        forwarded_bytes = 0
+        for event in events_of(batch):
+            data = data_of(event)
+            if data is not None and not self._note(data.strip()):
+                break
+            forwarded_bytes += len(event)
+            if self._ended:
+                self._response.finish()
+                break
+        return batch[:forwarded_bytes]
+
+    def _note(self, data: bytes) -> bool:
+        """Take one event in; False if it is the failure of the stream."""
+        if data == _DONE and self._begun:
+            return self._end()
+        fields = event_fields(data)
+        if fields is None:
+            return self._begun or self._fail(FailureClass.MalformedAnswer)
+        self._begun = True
+        self.model = self.model or label(fields.model, self._mask)
+        return self._note_error(fields) if _is_error(fields) else self._note_progress(fields)
+
+    def _note_progress(self, fields: StreamFields) -> bool:
+        self.usage = usage_of(fields.usage) or self.usage
+        self.finish_reason = label(finish_reason_of(fields.choices), self._mask) or self.finish_reason
+        return self._note_snapshot(fields) if bytes(fields.response) else True
+
+    def _note_snapshot(self, fields: StreamFields) -> bool:
+        snapshot = snapshot_fields(fields.response)
+        if snapshot is None:
+            return True
+        self.model = self.model or label(snapshot.model, self._mask)
+        if fields.type == "response.failed":
+            return self._refuse(error_fields(snapshot.error) or ErrorFields())
+        if fields.type not in _ENDINGS:
+            return True
+        self.usage = usage_of(snapshot.usage) or self.usage
+        self.finish_reason = label(snapshot.finish_reason, self._mask)
+        return self._end()
+
+    def _note_error(self, fields: StreamFields) -> bool:
+        return self._refuse(error_fields(fields.error) or ErrorFields(code=fields.code))
+
+    def _refuse(self, error: ErrorFields) -> bool:
+        failure_class, code = failure_of(self._response.status, error, self._mask)
+        return self._fail(failure_class, code)
+
+    def _end(self) -> bool:
+        self._ended = True
+        self._failure = None
+        return True
+
+    def _fail(self, failure_class: FailureClass, code: str | None = None) -> bool:
+        if not self._ended:
+            self._failure = Failure(failure_class=failure_class, status=self._response.status, code=code)
+        return False
+
+
+def _is_error(fields: StreamFields) -> bool:
+    return fields.type == "error" or error_fields(fields.error) is not None
+
+
+def _tells_in_chat(batch: bytes) -> bool:
+    """Tell whether some event of the batch is worth reading: five searches, half a microsecond.
+
+    Inside a JSON string quotes are escaped, so these marks are keys, whatever the model writes about.
+    """
+    return (
+        _DONE in batch
+        or b'"error"' in batch
+        or _has_value(batch, b'"finish_reason"')
+        or _has_value(batch, b'"usage"')
+    )
+
+
+def _has_value(batch: bytes, key: bytes) -> bool:
+    named = batch.count(key)
+    return named > 0 and named > batch.count(key + b":null") + batch.count(key + b": null")
+
+
+def _tells_in_responses(batch: bytes) -> bool:
+    return any(mark in batch for mark in _RESPONSES_MARKS)

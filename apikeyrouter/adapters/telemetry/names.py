@@ -1,0 +1,78 @@
+"""Names and bounds of every metric, spelled once; scrapers and dashboards depend on them."""
+
+from typing import NamedTuple
+
+
+class MetricName(NamedTuple):
+    """A metric as Prometheus shows it."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+DECISIONS = MetricName(
+    "apikeyrouter_decisions_total",
+    "Routing decisions by reason: chosen, or why no key was eligible.",
+    ("reason", "objective"),
+)
+ATTEMPTS = MetricName(
+    "apikeyrouter_attempts_total",
+    "Upstream calls that ended, by provider and class of failure; none is a success.",
+    ("provider", "failure_class"),
+)
+REQUESTS = MetricName("apikeyrouter_requests_total", "Requests that ended, by outcome.", ("outcome",))
+TOKENS = MetricName(
+    "apikeyrouter_tokens_total", "Tokens settled, by type.", ("provider", "model", "token_type")
+)
+SETTLED_NANO_USD = MetricName(
+    "apikeyrouter_settled_nano_usd_total",
+    "Cost settled in nano-USD, as far as prices are known.",
+    ("provider", "model"),
+)
+LOG_HEAD_POSITION = MetricName("apikeyrouter_log_head_position", "Position of the last durable event.")
+LOG_APPEND_SECONDS = MetricName(
+    "apikeyrouter_log_append_seconds", "Seconds from handing events to the log until they were durable."
+)
+OPEN_REQUESTS = MetricName("apikeyrouter_open_requests", "Requests decided and not ended.")
+KEYS = MetricName("apikeyrouter_keys", "Keys by state.", ("state",))
+
+_GEN_AI = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "provider")
+TOKEN_USAGE = MetricName(
+    "gen_ai_client_token_usage", "Tokens of one request, by type.", (*_GEN_AI, "gen_ai_token_type")
+)
+OPERATION_DURATION = MetricName(
+    "gen_ai_client_operation_duration_seconds",
+    "Seconds of one request from intent to settlement, and of each failed attempt under its error type.",
+    (*_GEN_AI, "error_type"),
+)
+
+CHOSEN = "chosen"
+NO_FAILURE = "none"
+OTHER = "other"
+OUTCOMES = ("completed", "failed", "refused", "cancelled", "released")
+"""Every outcome is shown from the start: a rate over a series that begins at one misses its first event."""
+
+INPUT = "input"
+OUTPUT = "output"
+
+GEN_AI_PROVIDERS = {
+    "anthropic": "anthropic",
+    "azure": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "grok": "x_ai",
+    "mistral": "mistral_ai",
+    "openai": "openai",
+    "vertex": "gcp.vertex_ai",
+    "watsonx": "ibm.watsonx.ai",
+}
+"""Our kinds of provider as OpenTelemetry's semantic conventions call them; other kinds keep their name."""
+
+TOKEN_BOUNDS = tuple(4**exponent for exponent in range(14))
+DURATION_BOUNDS_US = tuple(10_000 << doubling for doubling in range(14))
+"""0.01 s to 81.92 s, as the semantic conventions advise."""
+APPEND_BOUNDS_US = (
+    *(100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000),
+    *(100_000, 200_000, 500_000, 1_000_000, 5_000_000),
+)

@@ -1,0 +1,142 @@
+"""What `doctor` examines: one small function a subject, each yielding findings."""
+
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from apikeyrouter.adapters.eventlog.connections import sqlite_warnings
+from apikeyrouter.adapters.eventlog.lock import read_owner
+from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader
+from apikeyrouter.adapters.vault import SealedVault, key_path_beside, vault_path_beside
+from apikeyrouter.domain.models.system_error import SystemError as RouterError
+from apikeyrouter.interfaces.cli.options import settings_from
+from apikeyrouter.interfaces.cli.run_file import running_server
+from apikeyrouter.settings import RouterSettings
+
+LEAST_FREE_BYTES = 1024**3
+OTHERS = 0o077
+MEGABYTE = 1024 * 1024
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at: ok, warn or fail."""
+
+    status: str
+    what: str
+    detail: str
+
+
+def examine(database: str | None) -> list[Finding]:
+    """Look at everything; what cannot be looked at is a finding too."""
+    findings = [*_versions()]
+    try:
+        settings = settings_from(database_url=database)
+    except RouterError as error:
+        return [*findings, Finding("fail", "settings", error.message)]
+    for look in CHECKS:
+        findings += _guarded(look, settings)
+    return findings
+
+
+def _guarded(look: Callable[[RouterSettings], Iterator[Finding]], settings: RouterSettings) -> list[Finding]:
+    try:
+        return list(look(settings))
+    except (RouterError, OSError) as error:
+        what = look.__name__.strip("_").replace("_", " ")
+        return [Finding("fail", what, getattr(error, "message", None) or str(error))]
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("ok", "python", f"{platform.python_version()} on {sys.platform}")
+    warnings = sqlite_warnings()
+    for warning in warnings:
+        yield Finding("warn", "sqlite", warning)
+    if not warnings:
+        yield Finding("ok", "sqlite", sqlite3.sqlite_version)
+
+
+def _settings(settings: RouterSettings) -> Iterator[Finding]:
+    for described in settings.describe():
+        yield Finding("ok", described.variable, f"{described.value} ({described.source})")
+
+
+def _exposure(settings: RouterSettings) -> Iterator[Finding]:
+    settings.check_exposure()
+    managed = "a management key is set" if settings.management_api_key else "no management key, loopback only"
+    yield Finding("ok", "exposure", f"{settings.host}:{settings.port}, {managed}")
+
+
+def _log(settings: RouterSettings) -> Iterator[Finding]:
+    path = settings.database_path
+    if path is None:
+        yield Finding("warn", "log", "in memory: history ends with the process")
+    elif not path.exists():
+        yield Finding("warn", "log", f"{os.path.realpath(path)} does not exist yet")
+    else:
+        head = SqliteReader(path).head()
+        megabytes = path.stat().st_size / MEGABYTE
+        yield Finding("ok", "log", f"{os.path.realpath(path)}, {megabytes:.1f} MB, position {head:,}")
+        yield _readable(path, head)
+
+
+def _readable(path: Path, head: int) -> Finding:
+    """Decode every event: one that cannot be read stops every fold."""
+    expected = 0
+    for expected, recorded in enumerate(SqliteReader(path).read(until=head), 1):
+        if recorded.position != expected:
+            return Finding("fail", "log positions", f"position {expected} is missing")
+    if expected != head:
+        return Finding("fail", "log positions", f"{head - expected} events are missing at the end")
+    return Finding("ok", "log readable", f"{head:,} events, no gap")
+
+
+def _writer(settings: RouterSettings) -> Iterator[Finding]:
+    path = settings.database_path
+    owner = None if path is None else read_owner(path)
+    if path is None or owner is None:
+        yield Finding("ok", "writer", "nobody writes the log now")
+        return
+    server = running_server(path)
+    where = f", serving {server.url}" if server else ""
+    yield Finding("ok", "writer", f"process {owner.pid}{where}")
+
+
+def _vault(settings: RouterSettings) -> Iterator[Finding]:
+    yield _master_key(settings)
+    path = settings.database_path
+    if path is None or not vault_path_beside(path).exists():
+        yield Finding("ok", "vault", "none yet: the first key makes it")
+        return
+    SealedVault.open(settings).close()
+    yield Finding("ok", "vault", f"{vault_path_beside(path)} opens with the master key")
+
+
+def _master_key(settings: RouterSettings) -> Finding:
+    path = settings.database_path
+    if settings.encryption_key is not None:
+        return Finding("ok", "master key", "from APIKEYROUTER_ENCRYPTION_KEY")
+    file = settings.master_key_file or (None if path is None else key_path_beside(path))
+    if file is None:
+        return Finding("ok", "master key", "made anew for every run")
+    if not file.exists():
+        status = "ok" if settings.master_key_file is None else "fail"
+        return Finding(status, "master key", f"{file} does not exist yet")
+    mode = file.stat().st_mode & 0o777
+    if mode & OTHERS:
+        return Finding("fail", "master key", f"{file} is open to others (mode {mode:o}): chmod 600 {file}")
+    return Finding("ok", "master key", f"{file}, mode {mode:o}")
+
+
+def _disk(settings: RouterSettings) -> Iterator[Finding]:
+    folder = (settings.database_path or Path.cwd()).resolve().parent
+    free_bytes = shutil.disk_usage(folder).free
+    status = "ok" if free_bytes >= LEAST_FREE_BYTES else "warn"
+    yield Finding(status, "free disk space", f"{free_bytes / MEGABYTE:,.0f} MB at {folder}")
+
+
+CHECKS = (_settings, _exposure, _log, _writer, _vault, _disk)

@@ -1,0 +1,223 @@
+"""`apikeyrouter keys`: register, list and change keys. Material is never taken from the command line."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from apikeyrouter.interfaces.cli.key_material import (
+    FromEnvironment,
+    FromStdin,
+    NotAnArgument,
+    read_material,
+)
+from apikeyrouter.interfaces.cli.options import AsJson, Database
+from apikeyrouter.interfaces.cli.screen import console, print_json, state_text, table
+
+IMPORTED = {"openai": re.compile(r"OPENAI_API_KEY(?:_(\d{1,4}))?")}
+
+KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's id, as `keys list` shows it.")]
+
+app = typer.Typer(help="Register, list and change keys.", no_args_is_help=True)
+
+
+@app.command("list", epilog="Example: apikeyrouter keys list --provider openai")
+def list_keys(
+    provider: Annotated[str | None, typer.Option(help="Only keys of this provider.")] = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the keys: ids and states, never material."""
+    listed = [key for key in _read_keys(database) if provider in {None, key["provider_id"]}]
+    if as_json:
+        print_json(listed)
+    elif listed:
+        _show_keys(listed)
+    else:
+        console().print("No keys yet. Register one with: apikeyrouter keys add PROVIDER")
+
+
+@app.command(epilog="Example: apikeyrouter keys show 019ab3c4d5e67f8090a1b2c3d4e5f607")
+def show(key_id: KeyId, database: Database = None, as_json: AsJson = False) -> None:
+    """Show one key and the events of its life."""
+    from apikeyrouter.application.audit import event_as_data
+    from apikeyrouter.domain.events import key_stream
+    from apikeyrouter.domain.models.system_error import NotFoundError
+    from apikeyrouter.interfaces.cli.events import show_events
+    from apikeyrouter.interfaces.cli.log_access import open_reader
+
+    found = [key for key in _read_keys(database) if key["id"] == key_id]
+    if not found:
+        raise NotFoundError(f"no key has the id {key_id[:64]!r}", param="key_id")
+    life = [event_as_data(recorded) for recorded in open_reader(database).stream(key_stream(key_id))]
+    if as_json:
+        print_json({**found[0], "events": life})
+        return
+    _show_keys(found)
+    console().print()
+    show_events(life)
+
+
+@app.command(epilog="Example: apikeyrouter keys add openai --env OPENAI_API_KEY --label production --rpm 500")
+def add(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
+    provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="The id of a registered provider.")],
+    arguments: NotAnArgument = None,
+    stdin: FromStdin = False,
+    env: FromEnvironment = None,
+    label: Annotated[str | None, typer.Option(help="A name for people.")] = None,
+    rpm: Annotated[int | None, typer.Option(help="Requests per minute that the provider allows.")] = None,
+    tpm: Annotated[int | None, typer.Option(help="Tokens per minute that the provider allows.")] = None,
+    weight: Annotated[
+        float | None, typer.Option(help="Share of the load; default: rpm / 100, else 1.")
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Serve only this model; repeat for more.")] = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Seal a key and make it a candidate; asks for it unless --stdin or --env is given."""
+    material = read_material(stdin=stdin, variable=env, given=arguments)
+    declared = {"label": label, "rpm": rpm, "tpm": tpm, "weight": weight, "models": model}
+    metadata = {name: value for name, value in declared.items() if value is not None}
+    _tell(_register(database, provider, material, metadata), "registered", as_json=as_json)
+
+
+@app.command(epilog="Example: apikeyrouter keys rotate KEY_ID --stdin < new-key.txt")
+def rotate(
+    key_id: KeyId,
+    arguments: NotAnArgument = None,
+    stdin: FromStdin = False,
+    env: FromEnvironment = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace a key's material; id, history and limits stay, and a rejected key is healed."""
+    material = read_material(stdin=stdin, variable=env, given=arguments)
+    _tell(_change(database, key_id, "rotate", {"key_material": material}), "rotated", as_json=as_json)
+
+
+@app.command(epilog="Example: apikeyrouter keys disable KEY_ID")
+def disable(key_id: KeyId, database: Database = None, as_json: AsJson = False) -> None:
+    """Take a key out of service; requests under way finish."""
+    _tell(_change(database, key_id, "disable"), "disabled", as_json=as_json)
+
+
+@app.command(epilog="Example: apikeyrouter keys enable KEY_ID")
+def enable(key_id: KeyId, database: Database = None, as_json: AsJson = False) -> None:
+    """Bring a disabled key back."""
+    _tell(_change(database, key_id, "enable"), "enabled", as_json=as_json)
+
+
+@app.command(epilog="Example: apikeyrouter keys revoke KEY_ID --yes")
+def revoke(
+    key_id: KeyId,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """End a key for ever and destroy its material."""
+    if not yes:
+        typer.confirm(f"Revoke key {key_id} for ever and destroy its material?", abort=True, err=True)
+    _tell(_change(database, key_id, "revoke"), "revoked", as_json=as_json)
+
+
+@app.command(
+    "import-env", epilog="Example: OPENAI_API_KEY_1=… OPENAI_API_KEY_2=… apikeyrouter keys import-env"
+)
+def import_env(
+    provider: Annotated[
+        str, typer.Argument(help="The provider that the variables are named after.")
+    ] = "openai",
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register OPENAI_API_KEY and OPENAI_API_KEY_1, _2, … from the environment."""
+    from apikeyrouter.domain.models.system_error import NotFoundError
+
+    if provider not in IMPORTED:
+        raise typer.BadParameter(f"variables are known for: {', '.join(IMPORTED)}; use `keys add --env NAME`")
+    variables = _variables(provider, os.environ)
+    if not variables:
+        raise NotFoundError("neither OPENAI_API_KEY nor OPENAI_API_KEY_1, _2, … is set")
+    imported = [_import(database, provider, variable) for variable in variables]
+    if as_json:
+        print_json(imported)
+        return
+    for told in imported:
+        console().print(f"{told['variable']}: {told['outcome']}")
+
+
+def _variables(provider: str, environment: Mapping[str, str]) -> list[str]:
+    pattern = IMPORTED[provider]
+    matches = [
+        match for name in environment if environment[name].strip() and (match := pattern.fullmatch(name))
+    ]
+    return [match[0] for match in sorted(matches, key=lambda match: int(match[1] or 0))]
+
+
+def _import(database: str | None, provider: str, variable: str) -> dict[str, Any]:
+    from apikeyrouter.domain.models.system_error import SystemError as RouterError
+
+    try:
+        key = _register(database, provider, os.environ[variable].strip(), {"label": variable})
+    except RouterError as error:
+        if error.code != "conflict":
+            raise
+        return {"variable": variable, "key_id": None, "outcome": error.message}
+    return {"variable": variable, "key_id": key["id"], "outcome": f"registered as key {key['id']}"}
+
+
+def _register(database: str | None, provider: str, material: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    from apikeyrouter.interfaces.cli.management import manage
+
+    body = {"key_material": material, "provider_id": provider, "metadata": metadata}
+    registered: dict[str, Any] = manage(database, lambda api: api.ask("POST", "/keys", body))
+    return registered
+
+
+def _change(
+    database: str | None, key_id: str, act: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    from urllib.parse import quote
+
+    from apikeyrouter.interfaces.cli.management import manage
+
+    path = f"/keys/{quote(key_id, safe='')}/{act}"
+    changed: dict[str, Any] = manage(database, lambda api: api.ask("POST", path, body))
+    return changed
+
+
+def _read_keys(database: str | None) -> list[dict[str, Any]]:
+    from apikeyrouter.interfaces.cli.log_access import folded, open_reader
+    from apikeyrouter.interfaces.views import api_key
+
+    state = folded(open_reader(database))
+    return [api_key(state, key).model_dump(mode="json") for key in state.keys.values()]
+
+
+def _tell(key: dict[str, Any], done: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(key)
+    else:
+        console().print(f"Key {key['id']} of {key['provider_id']} {done}: {state_text(key['state'])}.")
+
+
+def _show_keys(keys: list[dict[str, Any]]) -> None:
+    shown = table("key", "label", "provider", "state", "until", "declared", ">in flight")
+    shown.columns[0].no_wrap = True
+    for key in keys:
+        shown.add_row(
+            key["id"],
+            str(key["metadata"].get("label", "")),
+            key["provider_id"],
+            f"{state_text(key['state'])} [dim]({key['state_reason']})[/]",
+            (key["state_until"] or "")[11:19],
+            _declared(key["metadata"]),
+            str(key["in_flight"]),
+        )
+    console().print(shown)
+
+
+def _declared(metadata: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {metadata[name]}" for name in metadata if name != "label")

@@ -1,0 +1,122 @@
+"""What the demo found, in numbers and in words; all of it folded from the log."""
+
+from collections.abc import Sequence
+from statistics import quantiles
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+from apikeyrouter.application.replay import Verification
+from apikeyrouter.interfaces.cli.replay import outcome
+from apikeyrouter.interfaces.cli.screen import milliseconds, table, usd
+from apikeyrouter.interfaces.demo.scoreboard import KeyRow, Scoreboard
+
+
+class Findings(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a demo."""
+
+    scoreboard: Scoreboard
+    verification: Verification
+    log: str
+    log_bytes: int
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the findings as JSON types."""
+        board, totals = self.scoreboard, self.scoreboard.totals
+        return {
+            "requests": {
+                "ended": totals.ended,
+                "answered": totals.answered,
+                "failed": totals.failed,
+                "refused": totals.refused,
+                "cancelled": totals.cancelled,
+            },
+            "upstream_failures": {
+                "all": totals.upstream_failures,
+                "absorbed": totals.absorbed,
+                "by_class": dict(board.failures),
+            },
+            "tokens": {"input": totals.input_tokens, "output": totals.output_tokens},
+            "cost_usd": usd(totals.cost_nano_usd).removeprefix("$"),
+            "elapsed_ms": {"median": median_us(board) / 1000, "p95": p95_us(board) / 1000},
+            "keys": [msgspec.to_builtins(row) for row in board.rows.values()],
+            "log": {"position": board.position, "bytes": self.log_bytes, "path": self.log},
+            "replay": {**msgspec.to_builtins(self.verification), "identical": self.verification.identical},
+            "most_attempts": {
+                "request_id": board.most_attempts[0].removeprefix("request-"),
+                "attempts": board.most_attempts[1],
+            },
+        }
+
+
+def median_us(scoreboard: Scoreboard) -> float:
+    """Return the time that half of the answers needed at most."""
+    return _quantile(scoreboard.elapsed_us, 50)
+
+
+def p95_us(scoreboard: Scoreboard) -> float:
+    """Return the time that nineteen in twenty answers needed at most."""
+    return _quantile(scoreboard.elapsed_us, 95)
+
+
+def show(findings: Findings, page: Console) -> None:
+    """Print the findings for people."""
+    shown = table("", "")
+    shown.show_header = False
+    shown.columns[0].style = "bold"
+    for what, told in _lines(findings):
+        shown.add_row(what, told)
+    page.print(shown)
+
+
+def _lines(findings: Findings) -> list[tuple[str, str]]:
+    board, totals = findings.scoreboard, findings.scoreboard.totals
+    seen = totals.failed + totals.refused
+    classes = ", ".join(f"{count} {name}" for name, count in board.failures.most_common())
+    return [
+        (
+            "requests",
+            f"{totals.ended:,} sent, {totals.answered:,} answered, {_failures(seen)} for clients",
+        ),
+        (
+            "upstream failures",
+            f"{totals.absorbed:,} of {totals.upstream_failures:,} absorbed: {classes}",
+        ),
+        ("spread", _spread(board)),
+        (
+            "time to answer",
+            f"median {milliseconds(round(median_us(board)))}, 95 % within {milliseconds(round(p95_us(board)))}",
+        ),
+        (
+            "cost",
+            f"{usd(totals.cost_nano_usd)} for {totals.input_tokens:,} input, {totals.output_tokens:,} output tokens",
+        ),
+        ("log", f"position {board.position:,}, {findings.log_bytes / 1_000_000:.1f} MB"),
+        ("replay verify", outcome(findings.verification)),
+    ]
+
+
+def _failures(seen: int) -> str:
+    return f"[bold red]{seen:,} failed[/]" if seen else "[green]0 failed[/]"
+
+
+def _spread(scoreboard: Scoreboard) -> str:
+    working = sorted((row for row in scoreboard.rows.values() if row.answered), key=lambda row: -row.answered)
+    if not working:
+        return "nothing was answered"
+    busiest, quietest = working[0], working[-1]
+    return (
+        f"busiest {busiest.label} {_share(busiest, scoreboard)}, quietest {quietest.label}"
+        f" {_share(quietest, scoreboard)} of the answers"
+    )
+
+
+def _share(row: KeyRow, scoreboard: Scoreboard) -> str:
+    return f"{row.answered / max(scoreboard.totals.answered, 1):.0%}"
+
+
+def _quantile(values: Sequence[int], percent: int) -> float:
+    if len(values) < 2:
+        return float(sum(values))
+    return quantiles(values, n=100, method="inclusive")[percent - 1]

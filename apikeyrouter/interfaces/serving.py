@@ -1,0 +1,77 @@
+"""Run the proxy under uvicorn on one socket, and tell when it listens."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from apikeyrouter.domain.models.system_error import ConfigurationError
+from apikeyrouter.interfaces.http.app import Proxy
+
+GRACE_S = 10
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
+
+
+class ProxyServer(uvicorn.Server):
+    """uvicorn around one proxy. `handles_signals` is false where somebody else ends the server."""
+
+    def __init__(
+        self, proxy: Proxy, *, on_listening: Callable[[], None], handles_signals: bool = True
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                proxy,
+                loop="auto",  # uvloop where there is one
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_S,
+            )
+        )
+        self._on_listening = on_listening
+        self._handles_signals = handles_signals
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell once requests are served."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_listening()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Listen for signals, where that is this server's task."""
+        if not self._handles_signals:
+            yield
+            return
+        with super().capture_signals():
+            yield
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """Take the address, or refuse in words that name it; nothing is accepted yet."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        raise ConfigurationError(
+            f"port {port} on {host} cannot be used ({error.strerror or error}): stop what listens there, or"
+            " choose another with --port or APIKEYROUTER_PORT",
+            param="port",
+        ) from None
+    return bound
+
+
+def url_of(bound: socket.socket) -> str:
+    """Return where this machine reaches a socket."""
+    host, port = bound.getsockname()[:2]
+    host = ANY_ADDRESS.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,33 @@
+"""Every bound of the system in one place: what is larger is refused, cut or folded together."""
+
+# --- settings ----------------------------------------------------------------------------------------
+DEFAULT_BODY_BYTES = 32 * 1024 * 1024
+MOST_BODY_BYTES = 1024 * 1024 * 1024
+LEAST_LOG_BYTES = 1024 * 1024  # below this SQLite's own pages would fill the log before the first request
+LONGEST_TIMEOUT_S = 24 * 3600.0
+MOST_ATTEMPTS = 100
+
+# --- vault -------------------------------------------------------------------------------------------
+MOST_MATERIAL_BYTES = 64 * 1024  # service-account files are the largest credentials, a few kilobytes
+MOST_MASTER_KEY_FILE_BYTES = 4096
+
+# --- log lines ---------------------------------------------------------------------------------------
+MOST_LOGGED_CHARS = 16_384  # per text; tracebacks are the long ones
+MOST_LOGGED_ITEMS = 100  # per list or mapping
+MOST_LOGGED_DEPTH = 6
+MOST_REMEMBERED_MATERIALS = 10_000  # about 4 KB of index each; the older half is dropped beyond
+
+# --- metrics -----------------------------------------------------------------------------------------
+MOST_METRIC_MODELS = 50  # distinct label values; what comes later is counted as "other"
+MOST_METRIC_PROVIDERS = 64
+MOST_METRIC_REASONS = 64
+METRICS_CACHE_US = 1_000_000  # rendering takes tens of milliseconds, scrapers come every few seconds
+
+# --- event log ---------------------------------------------------------------------------------------
+MOST_BATCH_EVENTS = 200  # one transaction; a single append is never split, however large it is
+MOST_BATCH_BYTES = 128 * 1024
+MOST_QUEUED_EVENTS = 20_000  # waiting for the writer: about a second's work
+MOST_QUEUED_BYTES = 64 * 1024 * 1024
+MOST_PAGE_EVENTS = 500  # what a reader holds at once; no read transaction outlasts a page
+MOST_LOCK_FILE_BYTES = 4096
+MOST_WAL_BYTES = 16 * 1024 * 1024  # what the write-ahead file is cut back to once no reader needs more

@@ -1,0 +1,58 @@
+"""Run the benchmarks: `python -m benchmarks [suite ...] [--quick]`."""
+
+import argparse
+import importlib
+import sys
+
+from benchmarks import report
+from benchmarks.suites import Options
+
+SUITES = {
+    "gateway": "whole gateways side by side",
+    "decision": "one routing decision, by number of keys",
+    "eventlog": "durable appends",
+    "rebuild": "folding a log into state",
+    "import": "import times in fresh processes",
+    "library": "calls in process",
+}
+
+
+def main() -> None:
+    """Run the chosen suites one after the other."""
+    chosen = _arguments().parse_args()
+    options = Options(
+        quick=chosen.quick,
+        rounds=chosen.rounds,
+        gateways=tuple(chosen.gateways.split(",")) if chosen.gateways else (),
+        soak_requests=chosen.soak_requests,
+        soak_within_s=chosen.soak_within_s,
+    )
+    broken = [suite for suite in chosen.suites or SUITES if not _runs(suite, options)]
+    if broken:
+        sys.exit(f"could not run: {', '.join(broken)}")
+
+
+def _runs(suite: str, options: Options) -> bool:
+    """Run a suite; what is wrong with one must not keep the others from running."""
+    report.console.rule(f"{suite}: {SUITES[suite]}")
+    try:
+        importlib.import_module(f"benchmarks.suites.{suite}_suite").run(options)
+    except Exception:  # noqa: BLE001 - told in full, and the process fails in the end
+        report.console.print_exception()
+        return False
+    return True
+
+
+def _arguments() -> argparse.ArgumentParser:
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    arguments.add_argument("suites", nargs="*", choices=[*SUITES, []], help="all when none is named")
+    arguments.add_argument("--quick", action="store_true", help="short phases, no soak")
+    arguments.add_argument("--rounds", type=int, default=3, help="interleaved rounds (3)")
+    arguments.add_argument("--gateways", help="only these, separated by commas")
+    arguments.add_argument("--soak-requests", type=int, default=100_000, help="requests before RSS is read")
+    arguments.add_argument("--soak-within-s", type=float, default=120, help="bound of one soak")
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""How long a provider wants to be left alone, in all the ways that providers say it."""
+
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apikeyrouter.adapters.providers.retry_after import duration_us, rate_limit_reset_us, retry_after_us
+from apikeyrouter.domain.failures import LONGEST_WAIT_US
+
+NOW_S = 1_800_000_000.0
+SECOND = 1_000_000
+TEXTS = st.one_of(
+    st.text(max_size=80),
+    st.from_regex(r"-?[0-9]{1,30}(\.[0-9]{1,20})?(ms|s|m|h|e[0-9]{3})?", fullmatch=True),
+    st.floats().map(str),
+    st.integers(-(10**15), 10**15).map(lambda s: formatdate(s % 10**11, usegmt=True)),
+)
+
+
+def waited(text, name="retry-after"):
+    return retry_after_us({name: text}, lambda: NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("7", 7 * SECOND),
+        (" 7 ", 7 * SECOND),
+        ("0", 0),
+        ("1.5", 1_500_000),
+        (formatdate(NOW_S + 90, usegmt=True), 90 * SECOND),
+        ("Fri, 15-Jan-27 08:01:30 GMT", 90 * SECOND),
+        (formatdate(NOW_S - 90, usegmt=True), 0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("1000000000", LONGEST_WAIT_US),
+        ("999999999999999", LONGEST_WAIT_US),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_WAIT_US),
+        ("-5", None),
+        ("soon", None),
+        ("", None),
+        ("1e400", None),
+        ("nan", None),
+        ("inf", None),
+        ("٧", None),
+        ("7" * 5000, None),
+        ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text, expected):
+    """Seconds and dates are waits, the past is none, the far future is bounded, nonsense says nothing."""
+    assert waited(text) == expected
+
+
+def test_milliseconds_outrank_seconds():
+    """The finer header is the newer one."""
+    headers = {"retry-after-ms": "250", "retry-after": "9"}
+    assert retry_after_us(headers, lambda: NOW_S) == 250_000
+    assert retry_after_us(headers | {"retry-after-ms": "x"}, lambda: NOW_S) == 9 * SECOND
+
+
+def test_silence_says_nothing():
+    """Without a header there is no wait to read."""
+    assert retry_after_us({}, lambda: NOW_S) is None
+    assert rate_limit_reset_us({}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("12ms", 12_000),
+        ("6m0s", 360 * SECOND),
+        ("1h2m3.5s", 3_723_500_000),
+        ("8.64s", 8_640_000),
+        ("1d", LONGEST_WAIT_US),
+        ("90d", LONGEST_WAIT_US),
+        ("59", 59 * SECOND),
+        ("250µs", 250),
+        ("s", None),
+        ("1x", None),
+        ("1..5s", None),
+        ("5 s", None),
+        (None, None),
+    ],
+)
+def test_durations_are_read(text, expected):
+    """Rate-limit resets are written as durations."""
+    assert duration_us(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("remaining", "expected"),
+    [
+        ({}, 2 * SECOND),
+        ({"requests": "0"}, 60 * SECOND),
+        ({"tokens": "0", "requests": "17"}, 2 * SECOND),
+        ({"tokens": "0", "requests": "0"}, 60 * SECOND),
+    ],
+)
+def test_the_limit_that_is_used_up_decides(remaining, expected):
+    """The reset of a limit that has room left is no reason to wait."""
+    headers = {"x-ratelimit-reset-requests": "1m0s", "x-ratelimit-reset-tokens": "2s"}
+    headers |= {f"x-ratelimit-remaining-{dimension}": left for dimension, left in remaining.items()}
+    assert rate_limit_reset_us(headers) == expected
+
+
+@given(TEXTS, st.floats(0, 1e11))
+def test_any_text_gives_a_bounded_wait_or_none(text, now_s):
+    """No header can crash the reader or make a key wait for ever."""
+    headers = {name: text for name in ("retry-after", "x-ratelimit-reset-tokens", "x-ratelimit-reset-requests")}
+    for wait_us in (
+        retry_after_us(headers, lambda: now_s),
+        retry_after_us({"retry-after-ms": text}, lambda: now_s),
+        rate_limit_reset_us(headers),
+    ):
+        assert wait_us is None or (type(wait_us) is int and 0 <= wait_us <= LONGEST_WAIT_US)
