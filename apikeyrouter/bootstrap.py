@@ -14,7 +14,7 @@ from apikeyrouter.adapters.eventlog.sqlite_log import SqliteLog
 from apikeyrouter.adapters.providers.openai import OpenAIAdapter
 from apikeyrouter.adapters.providers.transport import Deadlines
 from apikeyrouter.adapters.telemetry.metrics import Metrics
-from apikeyrouter.adapters.vault import SealedVault
+from apikeyrouter.adapters.vault import Listener, SealedVault
 from apikeyrouter.application.durability import Durability
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.manage import Manage
@@ -80,22 +80,25 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
         self.vault.close()
 
 
-async def open_node(settings: RouterSettings) -> Node:
-    """Open log and vault, fold the state, close what a dead process left open, and wire the use cases."""
+async def open_node(settings: RouterSettings, *, heard: Listener | None = None) -> Node:
+    """Open log and vault, fold the state, close what a dead process left open, and wire the use cases.
+
+    `heard` is told every key's material that enters this process's memory, so that log lines can mask it.
+    """
     log = _open_log(settings)
     try:
-        return await _wire(settings, log)
+        return await _wire(settings, log, heard)
     except BaseException:
         await log.close()
         raise
 
 
-async def _wire(settings: RouterSettings, log: EventLog) -> Node:
+async def _wire(settings: RouterSettings, log: EventLog, heard: Listener | None) -> Node:
     clock, entropy = SystemClock(), SystemEntropy()
     node_id = entropy.new_id()
     metrics = Metrics()
     journal = Journal(log, clock, node_id)
-    vault = SealedVault.open(settings)
+    vault = SealedVault.open(settings, heard=heard)
     await journal.open()
     metrics.follow(await asyncio.to_thread(journal.history_of_keys))
     log.follow(metrics.follow)

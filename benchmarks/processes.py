@@ -112,6 +112,14 @@ def session_cpu_ms(session_id: int) -> float:
     return sum(used.cpu_ms for used in _session(session_id))
 
 
+def machine_cpu_ms() -> float:
+    """CPU time that the whole machine has spent on anything."""
+    user, nice, system, _idle, _waiting, *others = (
+        Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    )
+    return sum(int(ticks) for ticks in (user, nice, system, *others[:3])) * TICK_MS
+
+
 class _Used(NamedTuple):
     cpu_ms: float
     rss_mib: float

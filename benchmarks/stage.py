@@ -14,7 +14,7 @@ import msgspec
 
 from benchmarks.gateways import Gateway, Place, start
 from benchmarks.load.plan import Plan, Report
-from benchmarks.processes import Child, Cores, NotStartedError, free_port, session_cpu_ms
+from benchmarks.processes import Child, Cores, NotStartedError, free_port, machine_cpu_ms, session_cpu_ms
 from benchmarks.report import RESULTS
 from benchmarks.wire import chat_body
 
@@ -35,6 +35,8 @@ class Weighed(NamedTuple):
     report: Report
     gateway_cpu_ms: float
     load_core_busy: float
+    strangers_busy: float
+    """Cores that were taken by processes which have no part in this."""
     upstream_calls: int
 
     @property
@@ -109,10 +111,18 @@ class Stage:
 
     def weigh(self, actor: Actor, *, stream: bool = False, **terms: object) -> Weighed:
         """Put load on an actor and take its CPU time before and after."""
-        calls, before, others = self.upstream_calls(), actor.child.cpu_ms(), self._others_cpu_ms()
+        calls, before = self.upstream_calls(), self._cpu_ms(actor)
         report = self.load(actor, stream=stream, **terms)
-        busy = (self._others_cpu_ms() - others) / (report.elapsed_s * 1000)
-        return Weighed(report, actor.child.cpu_ms() - before, busy, self.upstream_calls() - calls)
+        gateway, load, machine = (now - then for now, then in zip(self._cpu_ms(actor), before, strict=True))
+        known = load + (0 if actor.child is self._upstream else gateway)
+        elapsed_ms = report.elapsed_s * 1000
+        return Weighed(
+            report=report,
+            gateway_cpu_ms=gateway,
+            load_core_busy=load / elapsed_ms,
+            strangers_busy=max(0.0, machine - known) / elapsed_ms,
+            upstream_calls=self.upstream_calls() - calls,
+        )
 
     def upstream_calls(self) -> int:
         """Ask the upstream how many chat requests have reached it."""
@@ -133,5 +143,7 @@ class Stage:
         command = [sys.executable, "-m", module, "--port", str(self._upstream_port), *arguments]
         return Child(command, core=self.cores.load, log=self.folder / "upstream.txt")
 
-    def _others_cpu_ms(self) -> float:
-        return self._upstream.cpu_ms() + session_cpu_ms(self._load.pid)
+    def _cpu_ms(self, actor: Actor) -> tuple[float, float, float]:
+        """What was spent so far by the gateway, by the core of the load, by the machine."""
+        load = self._upstream.cpu_ms() + session_cpu_ms(self._load.pid)
+        return actor.child.cpu_ms(), load, machine_cpu_ms()

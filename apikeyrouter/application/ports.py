@@ -23,24 +23,35 @@ class EventLog(EventReader, Protocol):
     """Append to the log, in the order of the calls, durable together.
 
     `append` takes the loop thread only: positions are assigned and events encoded before it returns.
-    The future resolves once the events are durable and raises `LogUnavailableError` if they never were;
-    after that every append fails until `reopen` succeeds, so nothing is stored behind a hole.
+    The future resolves once the events are durable. It raises `LogUnavailableError` if that cannot be
+    vouched for; whether they are stored all the same is known after `reopen`. Until that succeeds every
+    append fails, so nothing is stored behind a hole. Reading shows what is durable, not what is pending.
     """
 
     head: int
     """Position of the last event handed in, durable or not."""
 
     available: bool
-    """False from the first failed append until `reopen` succeeds."""
+    """False from the first failed append until `reopen` succeeds, and after `close`."""
 
     def append(self, events: Sequence[NewEvent]) -> asyncio.Future[None]:
-        """Hand in events that become durable all or none."""
+        """Hand in events that become durable all or none.
+
+        Raises `LogUnavailableError` at once, with nothing handed in, if the log is not available or too much
+        is pending. The future need not be awaited; cancelling it does not take the events back.
+        """
 
     def follow(self, follower: Follower) -> None:
-        """Call `follower` in the loop thread with every batch once it is durable, in order."""
+        """Call `follower` in the loop thread with every batch once it is durable, in order.
+
+        Followers have been called before those who await the batch go on.
+        """
 
     async def reopen(self) -> None:
-        """Try to make the log writable after a failure and reset `head` to what is stored."""
+        """Wait for what is pending; after a failure make the log writable and reset `head` to what is stored.
+
+        Raises `LogUnavailableError` if the log still cannot be written.
+        """
 
     async def close(self) -> None:
         """Write what is pending, then give the log back."""

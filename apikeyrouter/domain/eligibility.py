@@ -27,7 +27,7 @@ def by_state(state: RouterState, pool: Pool, tried: Sequence[str]) -> Eligible:
     """Drop keys that rest, are switched off or rejected, or were tried for this request already."""
     mask = state.columns.available[pool.rows]
     if not tried and mask.all():
-        return Eligible(np.arange(len(pool.rows)), pool.excluded, pool.exclusions)
+        return Eligible(pool.everyone, pool.excluded, pool.exclusions)
     account = _Account(state, pool, pool.excluded)
     codes = state.columns.state_code[pool.rows]
     for code in np.flatnonzero(np.bincount(codes[~mask])).tolist():

@@ -14,12 +14,14 @@ from apikeyrouter.domain.events import EventRef, Exclusion, ModelOffer, RequestF
 from apikeyrouter.domain.key_metadata import declaration
 from apikeyrouter.domain.keys import Key
 from apikeyrouter.domain.models.api_key import KeyState
+from apikeyrouter.domain.pricing import TOKENS_PER_PRICE
 from apikeyrouter.domain.state import Provider, RouterState
 
 MOST_POOLS = 64
 MOST_EXCLUSIONS = 8
 SELDOM_INTERESTING = frozenset({"other_provider", "key_revoked"})
 UNPRICED = -1.0
+USUAL_OUTPUT_TOKENS = 1024
 UNLISTED_QUALITY = 0.5
 
 
@@ -32,15 +34,28 @@ class Member(NamedTuple):
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
-    """The keys that could serve, in the order of their registration, and why the others could not."""
+    """The keys that could serve, in the order of their registration, and why the others could not.
+
+    `rows` point into the columns of the state, `everyone` into the arrays here. A price below zero is unknown.
+    """
 
     rows: Rows
+    everyone: Rows
     members: tuple[Member, ...]
     input_price: Floats
     output_price: Floats
+    all_priced: bool
     quality: Floats
     excluded: dict[str, int]
     exclusions: tuple[Exclusion, ...]
+
+    def cost_bounds(self, input_tokens: int, output_tokens: int) -> Floats:
+        """Bound the cost of a request on each member in nano-USD; below zero where no price is known."""
+        output_tokens = output_tokens or USUAL_OUTPUT_TOKENS
+        bound = (self.input_price * input_tokens + self.output_price * output_tokens) / TOKENS_PER_PRICE
+        if not self.all_priced:
+            bound[(self.input_price < 0.0) | (self.output_price < 0.0)] = UNPRICED
+        return bound
 
 
 def pool_for(state: RouterState, facts: RequestFacts) -> Pool:
@@ -106,11 +121,15 @@ _RULES: tuple[tuple[str, Callable[[Key, Provider | None, RequestFacts], bool]], 
 
 def _pool(members: list[Member], excluded: dict[str, int], exclusions: list[Exclusion]) -> Pool:
     offers = [member.offer for member in members]
+    input_price = _floats([_price(offer, "input_nano_usd_per_mtok") for offer in offers])
+    output_price = _floats([_price(offer, "output_nano_usd_per_mtok") for offer in offers])
     return Pool(
         rows=np.array([member.key.row for member in members], dtype=np.intp),
+        everyone=np.arange(len(members)),
         members=tuple(members),
-        input_price=_floats([_price(offer, "input_nano_usd_per_mtok") for offer in offers]),
-        output_price=_floats([_price(offer, "output_nano_usd_per_mtok") for offer in offers]),
+        input_price=input_price,
+        output_price=output_price,
+        all_priced=bool(((input_price >= 0.0) & (output_price >= 0.0)).all()),
         quality=_floats([UNLISTED_QUALITY if offer is None else offer.quality for offer in offers]),
         excluded=excluded,
         exclusions=tuple(exclusions),

@@ -19,7 +19,7 @@ from apikeyrouter.domain.events import (
     RouteRefused,
 )
 from apikeyrouter.domain.pools import Pool, pool_for
-from apikeyrouter.domain.scoring import Scores, combine, cost_bounds, score_all
+from apikeyrouter.domain.scoring import Scores, combine, highest, score_all
 from apikeyrouter.domain.state import RouterState
 
 MOST_CANDIDATES = 4
@@ -53,21 +53,19 @@ def decide(state: RouterState, question: RouteQuestion) -> RouteDecided | RouteR
 
 def _score(state: RouterState, question: RouteQuestion, pool: Pool, eligible: Eligible) -> Scores:
     facts, indices = question.facts, eligible.indices
-    bound = cost_bounds(
-        pool.input_price[indices],
-        pool.output_price[indices],
-        facts.input_tokens_bound,
-        facts.output_tokens_bound,
-    )
+    bound = pool.cost_bounds(facts.input_tokens_bound, facts.output_tokens_bound)
+    rows, quality = pool.rows, pool.quality
+    if indices is not pool.everyone:
+        rows, quality, bound = rows[indices], quality[indices], bound[indices]
     now_us = max(question.at_us, state.latest_us)
-    return score_all(state.columns, pool.rows[indices], pool.quality[indices], bound, now_us)
+    return score_all(state.columns, rows, quality, bound, now_us)
 
 
 def _choose(
     state: RouterState, question: RouteQuestion, pool: Pool, eligible: Eligible, scores: Scores
 ) -> RouteDecided:
     total = combine(scores, question.policy)
-    best = np.flatnonzero(total == total.max())
+    best = np.flatnonzero(total == highest(total))
     first = int(best[question.seed % len(best)])
     order = [first, *(place for place in _highest(total, MOST_CANDIDATES) if place != first)]
     candidates = [

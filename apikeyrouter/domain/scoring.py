@@ -16,7 +16,10 @@ PRIOR_FAILURES = 0.2
 FAILURE_WEIGHT = 4.0
 PRIOR_LATENCY_OBSERVATIONS = 0.1
 LEAST_OBSERVED = 1e-9
-USUAL_OUTPUT_TOKENS = 1024
+
+lowest = np.minimum.reduce
+highest = np.maximum.reduce
+"""Least and greatest of an array, without what the methods of arrays add for other cases."""
 
 
 class Scores(NamedTuple):
@@ -31,23 +34,15 @@ class Scores(NamedTuple):
     latency_us: Floats
 
 
-def cost_bounds(input_price: Floats, output_price: Floats, input_tokens: int, output_tokens: int) -> Floats:
-    """Bound the cost of a request on each candidate in nano-USD; below zero where no price is known."""
-    bound = (input_price * input_tokens + output_price * (output_tokens or USUAL_OUTPUT_TOKENS)) / 1e6
-    unpriced = (input_price < 0.0) | (output_price < 0.0)
-    if unpriced.any():
-        bound[unpriced] = -1.0
-    return bound
-
-
 def score_cost(bound: Floats) -> Floats:
-    """Score the cheapest 1, twice its cost 1/2, an unknown price 0."""
+    """Score the cheapest 1, twice its cost 1/2, an unknown price (below zero) 0."""
+    least = lowest(bound)
+    if least >= 0.0:
+        return np.asarray((least + 1.0) / (bound + 1.0))
     known = bound >= 0.0
-    if known.all():
-        return np.asarray((bound.min() + 1.0) / (bound + 1.0))
     if not known.any():
         return np.zeros(len(bound))
-    return np.where(known, (bound[known].min() + 1.0) / (np.maximum(bound, 0.0) + 1.0), 0.0)
+    return np.where(known, (lowest(bound[known]) + 1.0) / (np.maximum(bound, 0.0) + 1.0), 0.0)
 
 
 def score_reliability(succeeded: Floats, failed: Floats) -> Floats:
@@ -59,19 +54,23 @@ def score_reliability(succeeded: Floats, failed: Floats) -> Floats:
 def score_fairness(in_flight: Floats, dispatched: Floats, weight: Floats) -> Floats:
     """Score the least loaded for its share 1. What is in flight counts at once, against herds."""
     load = (in_flight + dispatched) / weight + 1.0
-    return np.asarray(load.min() / load)
+    return np.asarray(lowest(load) / load)
 
 
 def expected_latency_us(succeeded: Floats, first_byte_us: Floats) -> Floats:
     """Expect the mean time to the first byte; a key without history is given the best one's, and so a try."""
     observed = succeeded > LEAST_OBSERVED
-    if not observed.any():
+    if observed.all():
+        mean = first_byte_us / succeeded
+        best = lowest(mean)
+    elif observed.any():
+        mean = np.divide(first_byte_us, succeeded, out=np.full(len(succeeded), np.inf), where=observed)
+        best = lowest(mean)
+        mean[~observed] = best
+    else:
         return np.ones(len(succeeded))
-    mean = np.divide(first_byte_us, succeeded, out=np.full(len(succeeded), np.inf), where=observed)
-    best = mean.min()
-    mean[~observed] = best
-    total = succeeded * mean + PRIOR_LATENCY_OBSERVATIONS * best
-    return np.asarray(total / (succeeded + PRIOR_LATENCY_OBSERVATIONS))
+    prior = PRIOR_LATENCY_OBSERVATIONS
+    return np.asarray((succeeded * mean + prior * best) / (succeeded + prior))
 
 
 def score_all(columns: KeyColumns, rows: Rows, quality: Floats, cost_bound: Floats, now_us: int) -> Scores:
@@ -88,7 +87,7 @@ def score_all(columns: KeyColumns, rows: Rows, quality: Floats, cost_bound: Floa
             columns.load.sums["dispatched"][rows] * columns.load.scale(now_us),
             columns.weight[rows],
         ),
-        latency=latency_us.min() / latency_us,
+        latency=lowest(latency_us) / latency_us,
         quality=quality,
         cost_bound_nano_usd=cost_bound,
         latency_us=latency_us,

@@ -1,6 +1,7 @@
 """Run the proxy under uvicorn on one socket, and tell when it listens."""
 
 import contextlib
+import logging
 import socket
 from collections.abc import Callable, Iterator
 
@@ -14,11 +15,9 @@ ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, 
 
 
 class ProxyServer(uvicorn.Server):
-    """uvicorn around one proxy. `handles_signals` is false where somebody else ends the server."""
+    """One proxy under uvicorn; `alone` unless somebody else ends the server and owns the screen."""
 
-    def __init__(
-        self, proxy: Proxy, *, on_listening: Callable[[], None], handles_signals: bool = True
-    ) -> None:
+    def __init__(self, proxy: Proxy, *, on_listening: Callable[[], None], alone: bool = True) -> None:
         super().__init__(
             uvicorn.Config(
                 proxy,
@@ -27,28 +26,37 @@ class ProxyServer(uvicorn.Server):
                 ws="none",
                 lifespan="on",
                 log_config=None,
-                log_level="warning",
+                log_level="critical",  # a refused start is told by the proxy
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_S,
             )
         )
+        self._proxy = proxy
         self._on_listening = on_listening
-        self._handles_signals = handles_signals
+        self._alone = alone
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to end; raise what the proxy refused to start for."""
+        try:
+            await super().serve(sockets)
+        except SystemExit:
+            if self._proxy.refusal is not None:
+                raise self._proxy.refusal from None
+            raise
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and tell once requests are served."""
         await super().startup(sockets)
         if self.started:
+            if self._alone:
+                logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
             self._on_listening()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Listen for signals, where that is this server's task."""
-        if not self._handles_signals:
-            yield
-            return
-        with super().capture_signals():
+        with super().capture_signals() if self._alone else contextlib.nullcontext():
             yield
 
 

@@ -128,6 +128,7 @@ def _record(number: int, phase: Phase, actor: Actor, weighed: Weighed) -> dict[s
         "cpu_ms": weighed.cpu_ms_per_request,
         "gateway_core_busy": weighed.gateway_cpu_ms / (seen.elapsed_s * 1000),
         "load_core_busy": weighed.load_core_busy,
+        "strangers_busy": weighed.strangers_busy,
         "p50_ms": seen.p50_ms,
         "p90_ms": seen.p90_ms,
         "p99_ms": seen.p99_ms,

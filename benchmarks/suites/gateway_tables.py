@@ -38,6 +38,11 @@ class Rounds:
         ours, direct = self.values(gateway, phase, field), self.values("direct", phase, field)
         return [ours[turn] - direct[turn] for turn in sorted(ours.keys() & direct.keys())]
 
+    def company(self) -> str:
+        """Tell how much of the machine others took meanwhile: above a tenth of a core, measure again."""
+        busy = [row["strangers_busy"] for row in self._rounds]
+        return f"cores taken by other processes during the phases: {spread(busy)}"
+
     def suspicious(self) -> Iterable[str]:
         """Tell of phases in which not every request was answered well by exactly one upstream call."""
         for row in self._rounds:
@@ -56,6 +61,7 @@ def show(result: dict[str, Any]) -> None:
     _open(rounds)
     if OURS in rounds.gateways:
         _ratios(rounds)
+    note(rounds.company())
     for name, reason in result["absent"].items():
         note(f"not measured: {name}: {reason}")
     for line in rounds.suspicious():

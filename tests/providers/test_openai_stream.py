@@ -12,6 +12,7 @@ from raw_server import KEY, answering, chunked, json_response, response, until
 from apikeyrouter.adapters.providers import openai_stream
 from apikeyrouter.adapters.providers.openai_stream import OpenAIStream
 from apikeyrouter.adapters.providers.redaction import Mask
+from apikeyrouter.adapters.providers.sse import EventSplitter
 from apikeyrouter.domain.failures import AttemptFailedError, FailureClass
 from apikeyrouter.domain.interfaces.provider_adapter import Usage
 
@@ -118,8 +119,9 @@ class TestAStreamThatEndsWell:
         stream = await adapter.open_stream(call())
         passed, _ = await collected(stream)
         assert passed == b": processing\n\n: still\n\n" + b"".join(EVENTS)
-        _, adapter = await upstream(streaming(b": processing\n\n", error_event()))
-        assert (await open_failure(adapter, call())).failure_class is FailureClass.QuotaExhausted
+        for events in ((b": processing\n\n", error_event()), (b": processing\n\n" + error_event(),)):
+            _, adapter = await upstream(streaming(*events))
+            assert (await open_failure(adapter, call())).failure_class is FailureClass.QuotaExhausted
 
     async def test_contents_that_look_like_marks_are_only_contents(self, upstream, call):
         """A model may write about `[DONE]`, errors and usage without ending its stream."""
@@ -181,10 +183,7 @@ class TestAStreamThatNeverBegins:
     ):
         """Nothing has reached the client, so opening fails and closes the upstream if it goes on."""
         monkeypatch.setattr(openai_stream, "MAX_EVENT_BYTES", 2000)
-        monkeypatch.setattr(openai_stream, "EventSplitter", lambda: splitter(2000))
-        splitter = openai_stream.EventSplitter.__class__ and __import__(
-            "apikeyrouter.adapters.providers.sse", fromlist=["EventSplitter"]
-        ).EventSplitter
+        monkeypatch.setattr(openai_stream, "EventSplitter", lambda: EventSplitter(2000))
         _, adapter = await upstream(streaming(*events))
         assert (await open_failure(adapter, call())).failure_class is expected
 

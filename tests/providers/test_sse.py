@@ -103,6 +103,15 @@ class TestWhatIsAnEvent:
         assert splitter.push(b"data: 1\r\r") == b""
         assert splitter.finish() == b"data: 1\r\r"
 
+    @pytest.mark.parametrize("rest", [b"\n", b"\r\n\r\n\n", b"\n\n\n"])
+    def test_an_odd_line_end_opens_the_next_event(self, rest):
+        """In a run of line ends every second one ends an event, also where the packet ends with it."""
+        whole, cut = EventSplitter(), EventSplitter()
+        passed = whole.push(b"data: 1\n\n" + rest), b"".join(map(cut.push, (b"data: 1\n\n", rest)))
+        assert passed[0] == passed[1]
+        assert whole.waiting
+        assert cut.waiting
+
     @pytest.mark.parametrize(
         ("event", "data"),
         [

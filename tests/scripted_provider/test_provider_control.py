@@ -7,7 +7,7 @@ import json
 import httpx
 import msgspec
 import pytest
-from provider_talk import Talk, ask, request
+from provider_talk import QUESTION, Talk, ask, request
 
 from apikeyrouter.errors import ConfigurationError, NotFoundError
 from apikeyrouter.interfaces.scripted_provider import (
@@ -122,6 +122,20 @@ class TestTheLedger:
         assert ledger.calls[0].ended_us == ledger.keys["alpha"].last_aborted_us
         assert (ledger.keys["alpha"].open, ledger.keys["alpha"].held) == (0, 0)
         assert ledger.bill == []
+
+    async def test_a_call_that_is_stopped_was_cut(self):
+        """A call whose task is cancelled is neither open nor the client's doing."""
+        app = ScriptedApp(Script(accept_any_key=True, keys={ANY_KEY: KeyScript(hold=True)}))
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://provider") as http:
+            asking = asyncio.create_task(http.post("/v1/chat/completions", json=QUESTION))
+            async with asyncio.timeout(5):
+                while not app.view(0).keys[ANY_KEY].held:
+                    await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking])
+        assert app.view(1).calls[0].outcome == "cut"
+        assert (app.view(0).keys[ANY_KEY].cut, app.view(0).keys[ANY_KEY].open) == (1, 0)
 
 
 class TestLimits:

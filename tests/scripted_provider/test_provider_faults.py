@@ -301,3 +301,14 @@ class TestPace:
         assert tally.aborted == 1
         assert tally.last_aborted_us >= tally.first_call_us
         assert 1 <= tally.output_tokens == line.output_tokens < 1000
+
+    async def test_a_client_that_stops_reading_and_leaves(self):
+        """A stream without pauses notices too that nobody is left to read it."""
+        script = Script(keys={"alpha": KeyScript(key="sk-a", tokens_per_event=1000, output_tokens=4_000_000)})
+        async with ScriptedProvider(script) as provider:
+            async with Talk(provider) as talk:
+                talk.send(request(stream=True))
+                await talk.head()
+            tally = await tally_when_closed(provider)
+        assert tally.aborted == 1
+        assert tally.output_tokens < 4_000_000

@@ -15,7 +15,7 @@ from apikeyrouter.interfaces.scripted_provider.limits import (
     retry_headers,
 )
 
-STEPS = st.lists(st.tuples(st.integers(-1_000, 5 * MINUTE_US), st.integers(1, 40)), max_size=60)
+STEPS = st.lists(st.tuples(st.integers(-3 * MINUTE_US, 3 * MINUTE_US), st.integers(1, 40)), max_size=60)
 
 
 class TestTheBucket:

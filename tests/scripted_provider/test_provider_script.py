@@ -17,6 +17,7 @@ from apikeyrouter.interfaces.scripted_provider import (
     parse_script,
     read_script,
 )
+from apikeyrouter.interfaces.scripted_provider.app import credentials_in
 
 SECRET = "sk-canary-0123456789"
 
@@ -100,6 +101,15 @@ class TestHiding:
         with pytest.raises(ConfigurationError) as caught:
             parse_script(f'{{"keys": {{"alpha": {{"key": "{SECRET}"}}, "beta": {{"key": "{SECRET}"}}}}}}')
         assert SECRET not in str(caught.value)
+
+    def test_credentials_show_no_key(self):
+        """What a client sent is not shown where it is kept."""
+        credentials = credentials_in(
+            [(b"authorization", b"bearer " + SECRET.encode()), (b"x-request-id", b"r1")]
+        )
+        assert credentials.key_sent == SECRET.encode()
+        assert SECRET not in repr(credentials)
+        assert "r1" in repr(credentials)
 
 
 class TestWhenAFaultStrikes:

@@ -132,6 +132,16 @@ class TestChat:
                 tool_choice={"type": "function", "function": {"name": "nothing"}},
             )
 
+    async def test_a_schema_that_holds_itself(self, client):
+        """A recursive schema gets arguments that end."""
+        node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
+        schema = {"$ref": "#/$defs/Node", "$defs": {"Node": node}}
+        tools = [{"type": "function", "function": {"name": "walk", "parameters": schema}}]
+        answer = await client.chat.completions.create(
+            model="m", messages=HELLO, tools=tools, tool_choice="required"
+        )
+        assert answer.choices[0].message.tool_calls[0].function.arguments.startswith('{"next":{"next":')
+
     async def test_a_structured_answer_fits_its_schema(self, client):
         """The SDK can parse a structured answer into the model that was asked for."""
 

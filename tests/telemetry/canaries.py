@@ -19,10 +19,10 @@ SHAPELESS = {
     "azure": "0f9e8d7c6b5a49382716051423324150",
     "opaque": "Vt8Zr3Xw6Qk1Lm9Pn4Bj7Hg2Fd5Sc",
     "line end": "Line1Part-of-a-Key\nLine2Part-of-a-Key",
-    "unicode": 'schlüssel-"Ünïcødé"-ключ-鍵-0123456789',
+    "unicode": "schlüssel-ключ-鍵-0123456789",
     "quotes": "it's \"quoted\" \\ and 'half' 42%20/+?",
     "tab and nul": "tab\tand\x00nul\x1bescape-0123456789",
-    "emoji": "key-🔑🔑🔑🔑🔑🔑🔑🔑-end",
+    "unicode in quotes": "鍵\"é\"'ü'\"ø\"'ñ'\"å\"'ß'\"ł\"'ż'",
 }
 ALL = SHAPED | SHAPELESS
 assert len(ALL) == 20
@@ -31,7 +31,7 @@ assert len(ALL) == 20
 def forms(canary):
     """Return the ways in which a canary may stand in output."""
     import json
-    from urllib.parse import quote
+    from urllib.parse import quote, quote_plus
 
     return {
         canary,
@@ -41,6 +41,7 @@ def forms(canary):
         ascii(canary)[1:-1],
         json.dumps(repr(canary)[1:-1])[1:-1],
         quote(canary, safe=""),
+        quote_plus(canary),
     }
 
 

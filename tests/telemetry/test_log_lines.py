@@ -105,7 +105,9 @@ class TestLines:
     def test_no_value_can_fake_a_line(self, redactor, stream, log_format):
         """Line ends and escape sequences from outside are written as text."""
         configure_logging("info", log_format, redactor=redactor, stream=stream)
-        structlog.get_logger().info("model_unknown\nfake", model="x\nfake_line\x1b[2J", **{"odd\nname": 1})
+        structlog.get_logger().info(
+            "model_unknown\nfake", model="x\nfake", more="\x1b[2J", **{"odd\nname": 1}
+        )
         assert stream.getvalue().count(b"\n") == 1
         assert b"\x1b" not in stream.getvalue()
 

@@ -1,7 +1,7 @@
 """What the redactor lets through, and what not."""
 
 import json
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 from canaries import ALL, SHAPED, runs_left
@@ -14,6 +14,7 @@ from apikeyrouter.limits import MOST_LOGGED_CHARS, MOST_LOGGED_DEPTH, MOST_LOGGE
 
 KEY = "Vt8Zr3Xw6Qk1Lm9Pn4Bj7Hg2Fd5Sc"
 MATERIALS = st.text(st.characters(exclude_categories=["Cs"]), min_size=8, max_size=60)
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
 SURROUNDINGS = st.text(max_size=40)
 
 
@@ -31,9 +32,22 @@ class TestRemembered:
             lambda key: json.dumps({"error": {"message": key}}),
             lambda key: json.dumps({"error": key}, ensure_ascii=False),
             lambda key: f"https://host/path?key={quote(key, safe='')}&x=1",
+            lambda key: f"key={quote_plus(key)}&x=1",
             ascii,
         ],
-        ids=["bare", "prose", "twice", "repr", "nested", "bytes", "json", "json utf-8", "url", "ascii"],
+        ids=[
+            "bare",
+            "prose",
+            "twice",
+            "repr",
+            "nested",
+            "bytes",
+            "json",
+            "json utf-8",
+            "url",
+            "form",
+            "ascii",
+        ],
     )
     def test_a_remembered_key_is_masked_in_every_escaping(self, redactor, canary, told):
         """Texts quote each other: reprs in JSON, bytes in reprs, keys in addresses."""
@@ -235,8 +249,8 @@ class TestCleaning:
 
     @given(
         value=st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
-            lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
+            st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT | st.binary(),
+            lambda inner: st.lists(inner) | st.dictionaries(ANY_TEXT | st.integers(), inner),
             max_leaves=20,
         )
     )

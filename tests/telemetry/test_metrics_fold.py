@@ -1,5 +1,7 @@
 """Metrics as a fold: every event counts once, and labels stay few."""
 
+import subprocess
+import sys
 import threading
 from types import NoneType, UnionType
 from typing import Union, get_args, get_origin, get_type_hints
@@ -9,8 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from apikeyrouter.adapters.telemetry import names
-from apikeyrouter.adapters.telemetry.metrics import Metrics
-from apikeyrouter.adapters.telemetry.tallies import CappedLabels, Histogram
+from apikeyrouter.adapters.telemetry.exposition import exposition
+from apikeyrouter.adapters.telemetry.metrics import Metrics, Served
+from apikeyrouter.adapters.telemetry.tallies import CappedLabels, Consumption, Histogram
 from apikeyrouter.domain.events import (
     EVENT_TYPES,
     AttemptFailed,
@@ -50,6 +53,15 @@ def clock():
 @pytest.fixture
 def metrics(clock):
     return Metrics(clock)
+
+
+@pytest.fixture
+def hasty_threads():
+    """Let threads take turns after every few instructions."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 def sample(kind, /, **known):
@@ -335,25 +347,24 @@ class TestRendering:
         clock.elapsed += 1
         assert metrics.render() is not first
 
-    def test_it_may_run_in_another_thread_than_the_fold(self, metrics, feed, clock):
+    def test_it_may_run_in_another_thread_than_the_fold(self, metrics, feed, hasty_threads):
         """A scrape beside the event loop sees whole tables."""
-        broken = []
+        broken, done = [], threading.Event()
 
         def scrape():
             try:
-                for _ in range(12):
-                    clock.elapsed += 1_000_000
-                    metrics.render()
+                while not done.is_set():
+                    exposition(metrics)
             except RuntimeError as error:
                 broken.append(error)
 
         thread = threading.Thread(target=scrape)
         thread.start()
-        number = 0
-        while thread.is_alive():
-            number += 1
-            feed.decided(f"request-{number}", model=f"m{number % 90}", provider_id=f"p{number % 90}")
-            feed(f"request-{number}", RequestCompleted, provider_id=f"p{number % 90}")
+        for number in range(1_500):
+            served = Served("chat", f"provider-{number}", f"model-{number}")
+            metrics.consumption[served] = Consumption()
+            metrics.time_failure(served, "text", 1)
+        done.set()
         thread.join()
         assert not broken
 
@@ -366,9 +377,6 @@ class TestRendering:
 
     def test_importing_the_fold_does_not_import_the_renderer(self):
         """Who is never scraped does not pay for it."""
-        import subprocess
-        import sys
-
         code = (
             "import sys, apikeyrouter.adapters.telemetry.metrics; print('prometheus_client' in sys.modules)"
         )

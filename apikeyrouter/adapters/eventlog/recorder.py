@@ -21,7 +21,7 @@ from eventsourcing.utils import Environment, EnvType
 from apikeyrouter.limits import MOST_PAGE_EVENTS
 
 Synchronous = Literal["FULL", "NORMAL"]
-"""FULL survives a power cut. NORMAL survives the death of the process; a power cut may take the last commits."""
+"""FULL survives a power cut; NORMAL the death of the process, while a power cut may take the last commits."""
 
 APPLICATION_ID = 0x414B524C  # "AKRL" in the header of the file: tells our logs from other databases
 

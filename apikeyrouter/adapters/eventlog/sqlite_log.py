@@ -34,10 +34,10 @@ class SqliteLog:
         self._lock = WriterLock(real_path)
         try:
             self._writer = LogWriter(WriterSettings(real_path, synchronous, max_pages))
+            self._reader = SqliteReader(real_path)
         except BaseException:
             self._lock.release()
             raise
-        self._reader = SqliteReader(real_path)
         self._followers = Followers()
         self._backlog = Backlog()
         self._busy = False
@@ -131,9 +131,9 @@ class SqliteLog:
 
     def _fail(self, batch: Batch, failure: Exception) -> None:
         reason = reason_of(failure)
-        structlog.get_logger().error("log_write_failed", reason=reason, error=type(failure).__name__)
-        if self.available:
-            self.available, self._reason = False, reason
+        error = getattr(failure, "sqlite_errorname", type(failure).__name__)
+        structlog.get_logger().error("log_write_failed", reason=reason, error=error)
+        self._refuse(reason)
         doomed: Batch | None = batch
         while doomed is not None:
             for waiter in doomed.waiters:
@@ -142,6 +142,10 @@ class SqliteLog:
                     waiter.exception()  # marks it as seen: nobody has to await an append
             doomed = self._backlog.take()
         self._rest()
+
+    def _refuse(self, reason: str) -> None:
+        if self.available:
+            self.available, self._reason = False, reason
 
     def _rest(self) -> None:
         self._busy = False
@@ -167,5 +171,5 @@ class SqliteLog:
             self._backlog = Backlog()
             self._until_idle.clear()
             self._busy = False
-            self.available, self._reason = False, "the event loop that wrote it has ended"
+            self._refuse("the event loop that wrote it has ended")
         self._loop = loop

@@ -73,7 +73,8 @@ class LogWriter:
             cap(self._connection, max_pages)
 
     def _reopen(self, acknowledged: int) -> int:
-        self._close()
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
         self._connection = open_writer(self._settings, create=False)
         probe(self._connection)
         head = stored_head(self._connection)

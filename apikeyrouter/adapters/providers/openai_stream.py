@@ -99,14 +99,19 @@ class OpenAIStream:
             return batch
         forwarded_bytes = 0
         for event in events_of(batch):
-            data = data_of(event)
-            if data is not None and not self._note(data.strip()):
+            if not self._observed_one(event):
                 break
             forwarded_bytes += len(event)
             if self._ended:
                 self._response.finish()
                 break
         return batch[:forwarded_bytes]
+
+    def _observed_one(self, event: bytes) -> bool:
+        if self._begun and not self._tells(event):
+            return True
+        data = data_of(event)
+        return data is None or self._note(data.strip())
 
     def _note(self, data: bytes) -> bool:
         """Take one event in; False if it is the failure of the stream."""
@@ -115,11 +120,12 @@ class OpenAIStream:
         fields = event_fields(data)
         if fields is None:
             return self._begun or self._fail(FailureClass.MalformedAnswer)
-        self._begun = True
-        self.model = self.model or label(fields.model, self._mask)
-        return self._note_error(fields) if _is_error(fields) else self._note_progress(fields)
+        going_on = self._note_error(fields) if _is_error(fields) else self._note_progress(fields)
+        self._begun = self._begun or going_on
+        return going_on
 
     def _note_progress(self, fields: StreamFields) -> bool:
+        self.model = self.model or label(fields.model, self._mask)
         self.usage = usage_of(fields.usage) or self.usage
         self.finish_reason = label(finish_reason_of(fields.choices), self._mask) or self.finish_reason
         return self._note_snapshot(fields) if bytes(fields.response) else True

@@ -29,7 +29,7 @@ class EventSplitter:
 
     def push(self, chunk: bytes) -> bytes:
         """Take bytes as they arrived; return whole events, or nothing yet."""
-        if not self._pending and chunk.endswith(b"\n\n") and len(chunk) <= self._max_event_bytes:
+        if not self._pending and _ends_one_event(chunk) and len(chunk) <= self._max_event_bytes:
             return chunk
         search_from = max(0, len(self._pending) - _LONGEST_SPLIT_END)
         self._pending += chunk
@@ -59,6 +59,11 @@ class EventSplitter:
         events = bytes(self._pending[:end])
         self._pending = self._pending[end:]
         return events
+
+
+def _ends_one_event(chunk: bytes) -> bool:
+    # The byte before must be of a line: in a longer run of line ends the last one may open an event.
+    return chunk.endswith(b"\n\n") and chunk[-3:-2] > b"\r"
 
 
 def events_of(batch: bytes) -> Iterator[bytes]:

@@ -197,7 +197,6 @@ def _forms(material: str) -> Iterator[str]:
         repr(whole)[2:-1],
         quote(whole, safe=""),
         quote_plus(whole),
-        material.encode(errors="backslashreplace").decode(),
     )
     yield from dict.fromkeys(form for form in forms if len(form) >= _WINDOW)
 

@@ -6,6 +6,13 @@ from apikeyrouter.adapters.vault.master_key import (
     parse_master_key,
     vault_path_beside,
 )
-from apikeyrouter.adapters.vault.sealed_vault import SealedVault
+from apikeyrouter.adapters.vault.sealed_vault import Listener, SealedVault
 
-__all__ = ["SealedVault", "key_path_beside", "load_master_key", "parse_master_key", "vault_path_beside"]
+__all__ = [
+    "Listener",
+    "SealedVault",
+    "key_path_beside",
+    "load_master_key",
+    "parse_master_key",
+    "vault_path_beside",
+]

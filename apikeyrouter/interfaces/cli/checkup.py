@@ -43,12 +43,12 @@ def examine(database: str | None) -> list[Finding]:
     return findings
 
 
-def _guarded(look: Callable[[RouterSettings], Iterator[Finding]], settings: RouterSettings) -> list[Finding]:
+def _guarded(look: Callable[[RouterSettings], Iterator[Finding]], settings: RouterSettings) -> Iterator[Finding]:
+    """Yield what is found, and what stops the search."""
     try:
-        return list(look(settings))
+        yield from look(settings)
     except (RouterError, OSError) as error:
-        what = look.__name__.strip("_").replace("_", " ")
-        return [Finding("fail", what, getattr(error, "message", None) or str(error))]
+        yield Finding("fail", look.__name__.strip("_"), getattr(error, "message", None) or str(error))
 
 
 def _versions() -> Iterator[Finding]:

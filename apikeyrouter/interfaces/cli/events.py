@@ -4,21 +4,23 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.padding import Padding
+from rich.text import Text
 
 from apikeyrouter.interfaces.cli.options import AsJson, Database
-from apikeyrouter.interfaces.cli.screen import console, moment, table
+from apikeyrouter.interfaces.cli.screen import console, moment
 
 if TYPE_CHECKING:
     from apikeyrouter.application.ports import EventReader
     from apikeyrouter.domain.events import Recorded
 
 POLL_S = 0.25
-SUMMARY_CHARS = 60
+INDENT = 24
 _TOLD_ELSEWHERE = {
     "at_us",
     "facts",
@@ -60,23 +62,22 @@ def events(
     limit = limit if limit is not None or follow else 100
     told = map(event_as_data, islice(found, limit))
     with contextlib.suppress(KeyboardInterrupt):
-        _print(told, as_json=as_json, follow=follow)
+        (_print_lines if as_json else show_events)(told)
 
 
-def show_events(told: list[dict[str, Any]]) -> None:
-    """Show events as a table."""
-    shown = table(">position", "time (UTC)", "event", "stream", "what it says")
+def show_events(told: Iterable[dict[str, Any]]) -> None:
+    """Show events as they come: where each stands, and below it what it says."""
+    page, date = console(), ""
     for event in told:
-        data = event["data"]
-        shown.add_row(
-            str(event["position"]),
-            moment(data["at_us"]),
-            event["name"],
-            f"{event['stream']}@{event['version']}",
-            summary(data),
+        today, time_of_day = moment(event["data"]["at_us"]).split()
+        if today != date:
+            page.print(f"[dim]{'':>8}  {today} (UTC)[/]")
+            date = today
+        where = f"[cyan]{event['name']:<24}[/] {event['stream']}@{event['version']}"
+        page.print(f"{event['position']:>8}  {time_of_day}  {where}", soft_wrap=True)
+        page.print(
+            Padding(Text(summary(event["data"]), "dim", overflow="fold"), (0, 0, 0, INDENT), expand=False)
         )
-    shown.columns[-1].overflow = "fold"
-    console().print(shown)
 
 
 def summary(data: dict[str, Any]) -> str:
@@ -90,7 +91,12 @@ def summary(data: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    match value:
+        case str():
+            return value
+        case [{"model": _}, *_]:
+            return ",".join(offer["model"] for offer in value)
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _stored(reader: "EventReader", after: int, stream: str | None) -> Iterator["Recorded"]:
@@ -108,18 +114,7 @@ def _followed(reader: "EventReader", after: int, stream: str | None) -> Iterator
         time.sleep(POLL_S)
 
 
-def _print(told: Iterator[dict[str, Any]], *, as_json: bool, follow: bool) -> None:
-    if as_json:
-        for event in told:
-            sys.stdout.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n")
-            sys.stdout.flush()
-    elif follow:
-        for event in told:
-            console().print(_line(event), soft_wrap=True, markup=False)
-    else:
-        show_events(list(told))
-
-
-def _line(event: dict[str, Any]) -> str:
-    at, where = moment(event["data"]["at_us"]), f"{event['stream']}@{event['version']}"
-    return f"{event['position']:>8} {at} {event['name']:<26} {where} {summary(event['data'])}"
+def _print_lines(told: Iterable[dict[str, Any]]) -> None:
+    for event in told:
+        sys.stdout.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n")
+        sys.stdout.flush()

@@ -3,18 +3,21 @@
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from apikeyrouter.interfaces.cli.key_material import (
+    WITH_STRAY_ARGUMENTS,
     FromEnvironment,
     FromStdin,
-    NotAnArgument,
     read_material,
 )
 from apikeyrouter.interfaces.cli.options import AsJson, Database
 from apikeyrouter.interfaces.cli.screen import console, print_json, state_text, table
+
+if TYPE_CHECKING:
+    from apikeyrouter.interfaces.cli.management import Management
 
 IMPORTED = {"openai": re.compile(r"OPENAI_API_KEY(?:_(\d{1,4}))?")}
 
@@ -60,10 +63,13 @@ def show(key_id: KeyId, database: Database = None, as_json: AsJson = False) -> N
     show_events(life)
 
 
-@app.command(epilog="Example: apikeyrouter keys add openai --env OPENAI_API_KEY --label production --rpm 500")
+@app.command(
+    context_settings=WITH_STRAY_ARGUMENTS,
+    epilog="Example: apikeyrouter keys add openai --env OPENAI_API_KEY --label production --rpm 500",
+)
 def add(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
+    context: typer.Context,
     provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="The id of a registered provider.")],
-    arguments: NotAnArgument = None,
     stdin: FromStdin = False,
     env: FromEnvironment = None,
     label: Annotated[str | None, typer.Option(help="A name for people.")] = None,
@@ -77,23 +83,28 @@ def add(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     as_json: AsJson = False,
 ) -> None:
     """Seal a key and make it a candidate; asks for it unless --stdin or --env is given."""
-    material = read_material(stdin=stdin, variable=env, given=arguments)
-    declared = {"label": label, "rpm": rpm, "tpm": tpm, "weight": weight, "models": model}
-    metadata = {name: value for name, value in declared.items() if value is not None}
-    _tell(_register(database, provider, material, metadata), "registered", as_json=as_json)
+    from apikeyrouter.interfaces.cli.management import manage
+
+    material = read_material(context, stdin=stdin, variable=env)
+    new = _new_key(provider, material, label=label, rpm=rpm, tpm=tpm, weight=weight, models=model)
+    registered = manage(database, lambda api: api.ask("POST", "/keys", new))
+    _tell(registered, "registered", as_json=as_json)
 
 
-@app.command(epilog="Example: apikeyrouter keys rotate KEY_ID --stdin < new-key.txt")
+@app.command(
+    context_settings=WITH_STRAY_ARGUMENTS,
+    epilog="Example: apikeyrouter keys rotate KEY_ID --stdin < new-key.txt",
+)
 def rotate(
+    context: typer.Context,
     key_id: KeyId,
-    arguments: NotAnArgument = None,
     stdin: FromStdin = False,
     env: FromEnvironment = None,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace a key's material; id, history and limits stay, and a rejected key is healed."""
-    material = read_material(stdin=stdin, variable=env, given=arguments)
+    material = read_material(context, stdin=stdin, variable=env)
     _tell(_change(database, key_id, "rotate", {"key_material": material}), "rotated", as_json=as_json)
 
 
@@ -134,13 +145,14 @@ def import_env(
 ) -> None:
     """Register OPENAI_API_KEY and OPENAI_API_KEY_1, _2, … from the environment."""
     from apikeyrouter.domain.models.system_error import NotFoundError
+    from apikeyrouter.interfaces.cli.management import manage
 
     if provider not in IMPORTED:
         raise typer.BadParameter(f"variables are known for: {', '.join(IMPORTED)}; use `keys add --env NAME`")
     variables = _variables(provider, os.environ)
     if not variables:
         raise NotFoundError("neither OPENAI_API_KEY nor OPENAI_API_KEY_1, _2, … is set")
-    imported = [_import(database, provider, variable) for variable in variables]
+    imported = manage(database, lambda api: _import_all(api, provider, variables))
     if as_json:
         print_json(imported)
         return
@@ -156,11 +168,15 @@ def _variables(provider: str, environment: Mapping[str, str]) -> list[str]:
     return [match[0] for match in sorted(matches, key=lambda match: int(match[1] or 0))]
 
 
-def _import(database: str | None, provider: str, variable: str) -> dict[str, Any]:
+async def _import_all(api: "Management", provider: str, variables: list[str]) -> list[dict[str, Any]]:
+    return [await _import(api, provider, variable) for variable in variables]
+
+
+async def _import(api: "Management", provider: str, variable: str) -> dict[str, Any]:
     from apikeyrouter.domain.models.system_error import SystemError as RouterError
 
     try:
-        key = _register(database, provider, os.environ[variable].strip(), {"label": variable})
+        key = await api.ask("POST", "/keys", _new_key(provider, os.environ[variable].strip(), label=variable))
     except RouterError as error:
         if error.code != "conflict":
             raise
@@ -168,12 +184,9 @@ def _import(database: str | None, provider: str, variable: str) -> dict[str, Any
     return {"variable": variable, "key_id": key["id"], "outcome": f"registered as key {key['id']}"}
 
 
-def _register(database: str | None, provider: str, material: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    from apikeyrouter.interfaces.cli.management import manage
-
-    body = {"key_material": material, "provider_id": provider, "metadata": metadata}
-    registered: dict[str, Any] = manage(database, lambda api: api.ask("POST", "/keys", body))
-    return registered
+def _new_key(provider: str, material: str, **declared: Any) -> dict[str, Any]:
+    metadata = {name: value for name, value in declared.items() if value is not None}
+    return {"key_material": material, "provider_id": provider, "metadata": metadata}
 
 
 def _change(
@@ -204,18 +217,14 @@ def _tell(key: dict[str, Any], done: str, *, as_json: bool) -> None:
 
 
 def _show_keys(keys: list[dict[str, Any]]) -> None:
-    shown = table("key", "label", "provider", "state", "until", "declared", ">in flight")
-    shown.columns[0].no_wrap = True
+    shown = table("key", "label", "provider", "state", "declared")
+    for column in shown.columns[:-1]:
+        column.no_wrap = True
     for key in keys:
-        shown.add_row(
-            key["id"],
-            str(key["metadata"].get("label", "")),
-            key["provider_id"],
-            f"{state_text(key['state'])} [dim]({key['state_reason']})[/]",
-            (key["state_until"] or "")[11:19],
-            _declared(key["metadata"]),
-            str(key["in_flight"]),
-        )
+        until = f" until {key['state_until'][11:19]}" if key["state_until"] else ""
+        label = str(key["metadata"].get("label", ""))
+        state = state_text(key["state"]) + until
+        shown.add_row(key["id"], label, key["provider_id"], state, _declared(key["metadata"]))
     console().print(shown)
 
 

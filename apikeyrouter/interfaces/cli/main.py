@@ -56,4 +56,4 @@ doctor.add_to(app)
 
 def main() -> None:
     """Run the command line; the entry point of the distribution."""
-    app()
+    app(prog_name="apikeyrouter")

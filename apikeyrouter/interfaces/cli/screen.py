@@ -54,7 +54,12 @@ def usd(nano_usd: int | None) -> str:
     return f"${whole:,}.{decimals}"
 
 
-def milliseconds(duration_us: int) -> str:
+def rounded_usd(nano_usd: int) -> str:
+    """Write an amount to a hundredth of a cent."""
+    return f"${nano_usd / NANO:,.4f}"
+
+
+def milliseconds(duration_us: float) -> str:
     """Write a duration."""
     return f"{duration_us / US_PER_MS:,.0f} ms"
 

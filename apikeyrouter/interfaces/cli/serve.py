@@ -58,12 +58,17 @@ def serve(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
 
 
 def _run(settings: "RouterSettings", *, as_json: bool) -> None:
+    from apikeyrouter.adapters.telemetry.logging import configure_logging
+    from apikeyrouter.adapters.telemetry.redaction import Redactor
     from apikeyrouter.interfaces.cli.run_file import withdraw
     from apikeyrouter.interfaces.http.app import Proxy
     from apikeyrouter.interfaces.serving import ProxyServer, bound_socket, url_of
 
+    redactor = Redactor()
+    configure_logging(settings.log_level, settings.log_format, redactor=redactor)
     run_key = secrets.token_urlsafe(32)
-    proxy = Proxy(settings, run_key)
+    redactor.remember(run_key)
+    proxy = Proxy(settings, run_key, heard=redactor.remember)
     with bound_socket(settings.host, settings.port) as bound:
         url = url_of(bound)
 
@@ -77,8 +82,6 @@ def _run(settings: "RouterSettings", *, as_json: bool) -> None:
         finally:
             if server.started and settings.database_path is not None:
                 withdraw(settings.database_path)
-    if proxy.refusal is not None:
-        raise proxy.refusal
 
 
 def _end_in_good_order_on_signals() -> None:

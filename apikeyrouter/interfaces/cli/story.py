@@ -1,6 +1,7 @@
 """A request's trail as a page: what was decided, between whom, what came of it, and the evidence."""
 
 from collections.abc import Mapping
+from operator import attrgetter
 
 from rich.console import Console
 from rich.padding import Padding
@@ -19,7 +20,7 @@ from apikeyrouter.domain.events import (
 )
 from apikeyrouter.domain.explanation import CRITERIA
 from apikeyrouter.domain.explanation import explain as sentence_of
-from apikeyrouter.interfaces.cli.events import summary
+from apikeyrouter.interfaces.cli.events import show_events
 from apikeyrouter.interfaces.cli.screen import console, milliseconds, moment, table, usd
 
 Labels = Mapping[str, str]
@@ -69,25 +70,27 @@ def _event(page: Console, recorded: Recorded, labels: Labels) -> None:
 
 
 def _candidates(page: Console, decided: RouteDecided, labels: Labels) -> None:
-    shown = table(
-        "", "key", "provider", ">score", *(f">{name}" for name in CRITERIA), ">in flight", ">costs at most"
-    )
+    weights = {name: getattr(decided.policy, name) for name in CRITERIA if getattr(decided.policy, name)}
+    criteria = (f">{weight:g} *\n{name}" for name, weight in weights.items())
+    shown = table("", "\nkey", "\nprovider", ">\nscore", *criteria, ">in\nflight", ">costs\nat most")
+    shown.columns[1].overflow = "fold"
     for candidate in (decided.chosen, *decided.others):
         chosen = candidate is decided.chosen
-        shown.add_row("→" if chosen else "", *_row(candidate, labels), style="bold green" if chosen else None)
-    page.print(Padding(shown, (1, 0, 0, 1)))
+        style = "bold green" if chosen else None
+        shown.add_row("→" if chosen else "", *_row(candidate, tuple(weights), labels), style=style)
+    page.print(Padding(shown, (1, 0, 0, 1), expand=False))
     unlisted = decided.eligible - 1 - len(decided.others)
     if unlisted > 0:
-        page.print(f"   [dim]and {unlisted} more with lower scores[/]")
+        page.print(f"    [dim]and {unlisted} more with lower scores[/]")
     _exclusions(page, decided, labels)
 
 
-def _row(candidate: Candidate, labels: Labels) -> list[str]:
+def _row(candidate: Candidate, criteria: tuple[str, ...], labels: Labels) -> list[str]:
     return [
         labels.get(candidate.key_id, candidate.key_id),
         candidate.provider_id,
         f"{candidate.total:.3f}",
-        *(f"{getattr(candidate, name):.3f}" for name in CRITERIA),
+        *(f"{getattr(candidate, name):.3f}" for name in criteria),
         str(candidate.in_flight),
         usd(candidate.cost_bound_nano_usd),
     ]
@@ -148,13 +151,6 @@ def _tokens(settled: RequestCompleted | RequestCancelled | RequestFailed) -> str
 
 def _evidence(page: Console, trail: Trail) -> None:
     page.print(f"\n[bold]Evidence[/] [dim]{len(trail.evidence)} events that the decisions stand on[/]")
-    shown = table(">position", "event", "stream", "what it says")
-    shown.columns[-1].no_wrap = True
-    shown.columns[-1].overflow = "ellipsis"
-    for recorded in sorted(trail.evidence, key=lambda recorded: recorded.position):
-        told = event_as_data(recorded)
-        where = f"{recorded.stream}@{recorded.version}"
-        shown.add_row(str(recorded.position), str(told["name"]), where, summary(told["data"]))
-    page.print(shown)
+    show_events(event_as_data(recorded) for recorded in sorted(trail.evidence, key=attrgetter("position")))
     for ref in trail.missing:
         page.print(f"[red]missing: {ref.stream}@{ref.version}[/]")

@@ -33,23 +33,23 @@ class Role(NamedTuple):
 
 ROLES = (
     Role("north-main", "north", "healthy", rpm_shares=3.0),
-    Role("north-spare", "north", "healthy, fewer requests a minute", rpm_shares=1.0),
-    Role("north-tokens", "north", "few tokens a minute: 429", tpm_shares=0.7),
+    Role("north-spare", "north", "fewer requests a minute", rpm_shares=1.0),
+    Role("north-tokens", "north", "few tokens a minute", tpm_shares=0.7),
     Role(
         "north-dead",
         "north",
-        "rejected by its provider: 401",
+        "rejected, 401",
         faults=(Fault(kind=FaultKind.Status, status=401),),
     ),
     Role(
         "north-flaky",
         "north",
-        "answers 500 one time in three",
+        "500, one time in three",
         faults=(Fault(kind=FaultKind.Status, status=500, probability=1 / 3),),
     ),
     Role("south-main", "south", "healthy", rpm_shares=2.0),
-    Role("south-small", "south", "few requests a minute: 429", rpm_shares=0.5),
-    Role("south-slow", "south", "healthy, but slow", latency_ms=(600, 1100)),
+    Role("south-small", "south", "few requests a minute", rpm_shares=0.5),
+    Role("south-slow", "south", "slow", latency_ms=(600, 1100)),
 )
 
 

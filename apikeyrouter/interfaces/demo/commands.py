@@ -1,10 +1,14 @@
 """What a visitor can paste into another terminal while the demo stays up."""
 
 import json
+import shlex
+import shutil
+import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-BODY: dict[str, object] = {"model": "swift-1", "messages": [{"role": "user", "content": "Hello"}]}
+QUESTION = {"model": "swift-1", "max_tokens": 24, "messages": [{"role": "user", "content": "Hello"}]}
+LAST_EVENTS = 8
 
 
 class Command(NamedTuple):
@@ -16,23 +20,27 @@ class Command(NamedTuple):
 
 def commands(url: str, log: Path, run_key: str, request_id: str, position: int) -> list[Command]:
     """Return commands that work as they stand, about this very run."""
-    api = f"{url}/api/v1"
-    managed = f"-H 'X-API-Key: {run_key}'"
+    trail = f"{url}/api/v1/requests/{request_id}"
+    program = _program()
+    last = max(position - LAST_EVENTS, 0)
     return [
-        Command("ask, and read in the headers how it was routed", _ask(url, BODY, "-i")),
-        Command("the same as a stream", _ask(url, {**BODY, "stream": True}, "-N")),
-        Command("choose for another objective", _ask(url, BODY, "-i -H 'x-akr-objective: cost'")),
+        Command("ask, and read in the headers how it was routed", _ask(url, "-i", QUESTION)),
         Command(
-            "the story of the request with the most attempts", f"apikeyrouter explain {request_id} -d {log}"
+            "ask for the cheapest, as a stream",
+            _ask(url, "-N -H 'x-akr-objective: cost'", {**QUESTION, "stream": True}),
         ),
-        Command("the same as JSON, over HTTP", f"curl -s {managed} {api}/requests/{request_id}"),
-        Command(
-            "the last events of the log", f"apikeyrouter events --after {max(position - 10, 0)} -d {log}"
-        ),
-        Command("decide everything again", f"apikeyrouter replay verify -d {log}"),
+        Command("the story of a request with many attempts", f"{program} explain {request_id} -d {log}"),
+        Command("the same as JSON, over HTTP", f"curl -s -H 'X-API-Key: {run_key}' \\\n  {trail}"),
+        Command("the last events of the log", f"{program} events --after {last} -d {log}"),
+        Command("decide everything again", f"{program} replay verify -d {log}"),
     ]
 
 
-def _ask(url: str, body: dict[str, object], flags: str) -> str:
-    told = f"-H 'content-type: application/json' -d '{json.dumps(body)}'"
-    return f"curl -s {flags} {url}/v1/chat/completions {told}"
+def _program() -> str:
+    """Return how this command line is started here: by its name if the shell would find it, else by its path."""
+    return "apikeyrouter" if shutil.which("apikeyrouter") else shlex.quote(sys.argv[0])
+
+
+def _ask(url: str, flags: str, question: dict[str, Any]) -> str:
+    told = f"-H 'content-type: application/json' \\\n  -d '{json.dumps(question)}'"
+    return f"curl -s {flags} {url}/v1/chat/completions \\\n  {told}"

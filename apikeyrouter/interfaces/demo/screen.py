@@ -6,12 +6,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from apikeyrouter.interfaces.cli.screen import STATE_STYLES, table, usd
+from apikeyrouter.interfaces.cli.screen import STATE_STYLES, rounded_usd, table
 from apikeyrouter.interfaces.demo.feed import Feed, Item
 from apikeyrouter.interfaces.demo.scoreboard import KeyRow, Scoreboard
 
 US_PER_S = 1_000_000
-ITEM_LINES = 3
+ITEM_LINES = 4
 OTHER_LINES = 15
 
 
@@ -34,15 +34,18 @@ class Page:
         """Draw one item of the feed."""
         at_s = (item.at_us - self._began_us) / US_PER_S
         title = Text.assemble((f"{at_s:5.1f} s  ", "dim"), (item.title, "bold"))
-        return Group(title, Padding(Text(item.sentence, "default"), (0, 0, 0, 9))) if item.sentence else title
+        return (
+            Group(title, Padding(Text(item.sentence), (0, 0, 0, 9), expand=False)) if item.sentence else title
+        )
 
     def _head(self) -> RenderableType:
         totals = self._scoreboard.totals
         bar = Table.grid(expand=True, padding=(0, 1))
         bar.add_column(ratio=1)
         bar.add_column(justify="right", no_wrap=True)
-        told = f"{totals.ended} of {self._requests} requests · {usd(totals.cost_nano_usd)} · log position"
-        bar.add_row(ProgressBar(self._requests, totals.ended), f"{told} {self._scoreboard.position:,}")
+        position, spent = self._scoreboard.position, rounded_usd(totals.cost_nano_usd)
+        told = f"{totals.ended} of {self._requests} requests · {spent} · position {position:,}"
+        bar.add_row(ProgressBar(self._requests, totals.ended), told)
         return bar
 
 
@@ -57,7 +60,7 @@ def keys_table(scoreboard: Scoreboard) -> Table:
             str(row.answered),
             Text(str(row.failed), "red" if row.failed else "dim"),
             f"{row.tokens:,}",
-            usd(row.cost_nano_usd),
+            rounded_usd(row.cost_nano_usd),
             Text(row.note, "dim"),
         )
     return shown
@@ -65,5 +68,5 @@ def keys_table(scoreboard: Scoreboard) -> Table:
 
 def _state(row: KeyRow, now_us: int) -> Text:
     rest_us = 0 if row.until_us is None else row.until_us - now_us
-    rest = f" {rest_us / US_PER_S:.0f} s" if rest_us > 0 else ""
+    rest = f" {rest_us / US_PER_S:.1f} s" if rest_us > 0 else ""
     return Text(f"● {row.state}{rest}", STATE_STYLES.get(row.state, "default"))

@@ -59,18 +59,18 @@ def _socket(port: int | None) -> socket.socket:
 @contextlib.asynccontextmanager
 async def _served(proxy: Proxy, bound: socket.socket) -> AsyncIterator[None]:
     listening = asyncio.Event()
-    server = ProxyServer(proxy, on_listening=listening.set, handles_signals=False)
+    server = ProxyServer(proxy, on_listening=listening.set, alone=False)
     serving = asyncio.create_task(server.serve(sockets=[bound]))
     waiting = asyncio.create_task(listening.wait())
     await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
     try:
-        if proxy.refusal is not None:
-            raise proxy.refusal
+        if serving.done():
+            serving.result()
         yield
     finally:
         waiting.cancel()
         server.should_exit = True
-        await serving
+        await asyncio.wait((serving,))
 
 
 async def _introduce(node: Node, cast: Cast, addresses: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from apikeyrouter.application.replay import Verification
 from apikeyrouter.interfaces.cli.replay import outcome
-from apikeyrouter.interfaces.cli.screen import milliseconds, table, usd
+from apikeyrouter.interfaces.cli.screen import milliseconds, rounded_usd, table, usd
 from apikeyrouter.interfaces.demo.scoreboard import KeyRow, Scoreboard
 
 
@@ -72,27 +72,17 @@ def show(findings: Findings, page: Console) -> None:
 
 def _lines(findings: Findings) -> list[tuple[str, str]]:
     board, totals = findings.scoreboard, findings.scoreboard.totals
-    seen = totals.failed + totals.refused
+    seen = _failures(totals.failed + totals.refused)
     classes = ", ".join(f"{count} {name}" for name, count in board.failures.most_common())
+    median, p95 = milliseconds(median_us(board)), milliseconds(p95_us(board))
+    cost, tokens = rounded_usd(totals.cost_nano_usd), f"{totals.input_tokens:,} tokens in"
     return [
-        (
-            "requests",
-            f"{totals.ended:,} sent, {totals.answered:,} answered, {_failures(seen)} for clients",
-        ),
-        (
-            "upstream failures",
-            f"{totals.absorbed:,} of {totals.upstream_failures:,} absorbed: {classes}",
-        ),
+        ("requests", f"{totals.ended:,} ended, {totals.answered:,} answered, {seen} for clients"),
+        ("upstream failures", f"{totals.absorbed:,} of {totals.upstream_failures:,} absorbed: {classes}"),
         ("spread", _spread(board)),
-        (
-            "time to answer",
-            f"median {milliseconds(round(median_us(board)))}, 95 % within {milliseconds(round(p95_us(board)))}",
-        ),
-        (
-            "cost",
-            f"{usd(totals.cost_nano_usd)} for {totals.input_tokens:,} input, {totals.output_tokens:,} output tokens",
-        ),
-        ("log", f"position {board.position:,}, {findings.log_bytes / 1_000_000:.1f} MB"),
+        ("time to answer", f"median {median}, 95 % within {p95}"),
+        ("cost", f"{cost} for {tokens}, {totals.output_tokens:,} out"),
+        ("log", f"position {board.position:,}, {findings.log_bytes / 1000:,.0f} kB"),
         ("replay verify", outcome(findings.verification)),
     ]
 

@@ -1,5 +1,6 @@
 """The proxy as an ASGI application: hot routes in front, everything else through FastAPI behind."""
 
+from apikeyrouter.adapters.vault import Listener
 from apikeyrouter.bootstrap import Node, open_node
 from apikeyrouter.domain.models.system_error import (
     SystemError,  # noqa: A004 - the published name
@@ -14,10 +15,17 @@ class Proxy:
     """One node behind HTTP. Without settings they are read from the environment at start-up.
 
     `run_key` is a management key for this run alone, by which the command line reaches its own server.
-    `refusal` is why the start was refused, if it was.
+    `refusal` is why the start was refused, if it was. `heard` is told every key's material, to mask it.
     """
 
-    def __init__(self, settings: RouterSettings | None = None, run_key: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: RouterSettings | None = None,
+        run_key: str | None = None,
+        *,
+        heard: Listener | None = None,
+    ) -> None:
+        self._heard = heard
         self._settings = settings
         self._run_key = run_key
         self._node: Node | None = None
@@ -54,7 +62,7 @@ class Proxy:
         try:
             settings = self._settings or RouterSettings.for_server()
             settings.check_exposure()
-            self._node = await open_node(settings)
+            self._node = await open_node(settings, heard=self._heard)
         except SystemError as error:
             self.refusal = error
             await send({"type": "lifespan.startup.failed", "message": error.message})

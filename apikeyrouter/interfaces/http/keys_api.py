@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from apikeyrouter.bootstrap import adapter_for
 from apikeyrouter.domain.models.api_key import APIKey
+from apikeyrouter.domain.models.system_error import ConflictError
 from apikeyrouter.interfaces.http.node_access import NodeDependency
 from apikeyrouter.interfaces.views import api_key, provider_view
 
@@ -53,7 +54,12 @@ async def list_providers(node: NodeDependency) -> list[dict[str, Any]]:
 
 @router.post("/providers", status_code=201)
 async def register_provider(new: NewProvider, node: NodeDependency) -> dict[str, Any]:
-    """Register a provider of a built-in kind."""
+    """Register a provider of a built-in kind; one that the log knows is replaced with `overwrite` only."""
+    if new.provider_id in node.state.providers and not new.overwrite:
+        raise ConflictError(
+            f"provider {new.provider_id!r} is registered already; overwrite replaces its address and models",
+            param="provider_id",
+        )
     adapter = adapter_for(new.kind, new.base_url, new.models, node.settings)
     await node.manage.register_provider(new.provider_id, adapter, actor=ACTOR, overwrite=new.overwrite)
     return provider_view(node.state.providers[new.provider_id])
