@@ -15,7 +15,7 @@ MOST_MASTER_KEY_FILE_BYTES = 4096
 MOST_LOGGED_CHARS = 16_384  # per text; tracebacks are the long ones
 MOST_LOGGED_ITEMS = 100  # per list or mapping
 MOST_LOGGED_DEPTH = 6
-MOST_REMEMBERED_MATERIALS = 10_000  # about 4 KB of index each; the older half is dropped beyond
+MOST_REMEMBERED_MATERIALS = 10_000  # 2 to 5 KB of index each; the older half is dropped beyond
 
 # --- metrics -----------------------------------------------------------------------------------------
 MOST_METRIC_MODELS = 50  # distinct label values; what comes later is counted as "other"

@@ -144,6 +144,6 @@ class Stage:
         return Child(command, core=self.cores.load, log=self.folder / "upstream.txt")
 
     def _cpu_ms(self, actor: Actor) -> tuple[float, float, float]:
-        """What was spent so far by the gateway, by the core of the load, by the machine."""
+        """Read what was spent so far by the gateway, by the core of the load, by the machine."""
         load = self._upstream.cpu_ms() + session_cpu_ms(self._load.pid)
         return actor.child.cpu_ms(), load, machine_cpu_ms()

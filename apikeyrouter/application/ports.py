@@ -44,7 +44,8 @@ class EventLog(EventReader, Protocol):
     def follow(self, follower: Follower) -> None:
         """Call `follower` in the loop thread with every batch once it is durable, in order.
 
-        Followers have been called before those who await the batch go on.
+        Followers have been called before those who await the batch go on. Positions that a follower was
+        not told of after an outage are stored events all the same: it catches up by reading.
         """
 
     async def reopen(self) -> None:

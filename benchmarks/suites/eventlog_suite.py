@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from apikeyrouter.adapters.eventlog.sqlite_log import SqliteLog
 
+from apikeyrouter.adapters.eventlog.sqlite_log import SqliteLog
 from apikeyrouter.domain.events import NewEvent
 from benchmarks import report
 from benchmarks.history import History

@@ -15,14 +15,10 @@ class TestProviders:
     def test_prices_reach_the_log_exactly(self, openai):
         """A price in dollars per million tokens is kept in nano-dollars, and a model without one has none."""
         [provider] = openai.data("providers", "list")
-        assert provider["models"] == [
-            {
-                "model": "gpt-4o-mini",
-                "input_nano_usd_per_mtok": 150_000_000,
-                "output_nano_usd_per_mtok": 600_000_000,
-            },
-            {"model": "gpt-x"},
-        ]
+        priced, unpriced = provider["models"]
+        assert priced["input_nano_usd_per_mtok"] == 150_000_000
+        assert priced["output_nano_usd_per_mtok"] == 600_000_000
+        assert "input_nano_usd_per_mtok" not in unpriced
 
     def test_a_table_shows_them(self, openai):
         """Without --json people get a table, where a missing price is not a zero."""
@@ -82,7 +78,7 @@ class TestKeys:
         ],
     )
     def test_a_key_among_the_arguments_is_refused_and_not_repeated(self, openai, arguments):
-        """Arguments are readable for every user of the machine; the refusal must not spread the key further."""
+        """Arguments are readable for every user of the machine; the refusal must not repeat the key."""
         result = openai.run(*arguments)
         assert result.exit_code == 2
         assert MATERIAL not in result.output

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import QUESTION, material_of, running_proxy, scripted
+from loopback import QUESTION, material_of, running_proxy, scripted
 
 from apikeyrouter.application.replay import verify
 from apikeyrouter.domain.events import (

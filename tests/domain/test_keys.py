@@ -34,9 +34,7 @@ def state() -> RouterState:
 def suffer(state: RouterState, failure_class: FailureClass, at_us: int = START_US, **details):
     key = state.keys["k"]
     failure = Failure(failure_class=failure_class, **details)
-    return keys.suffer(
-        key, failure, at_us=at_us, evidence=EVIDENCE, material_version=key.material_version
-    )
+    return keys.suffer(key, failure, at_us=at_us, evidence=EVIDENCE, material_version=key.material_version)
 
 
 def test_a_rejected_key_is_invalid_until_its_material_is_rotated(state):
@@ -187,9 +185,7 @@ class KeyLife(RuleBasedStateMachine):
     def is_rotated(self):
         before = self.key.state
         self.fingerprints += 1
-        events = keys.rotate(
-            self.key, at_us=self.now_us, actor="t", fingerprint=str(self.fingerprints)
-        )
+        events = keys.rotate(self.key, at_us=self.now_us, actor="t", fingerprint=str(self.fingerprints))
         given(self.state, *events)
         assert self.key.state is (KeyState.Disabled if before is KeyState.Disabled else KeyState.Available)
 

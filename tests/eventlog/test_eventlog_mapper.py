@@ -70,7 +70,9 @@ class TestWhatIsStored:
 class TestWhatCannotBeStored:
     def test_a_number_that_json_has_not_is_refused_before_it_makes_the_log_unreadable(self):
         """NaN and infinity would be written as null, which no reader takes for a number."""
-        decided = from_stored("s", 1, "request.decided.v1", (SAMPLES / "request.decided.v1.json").read_bytes())
+        decided = from_stored(
+            "s", 1, "request.decided.v1", (SAMPLES / "request.decided.v1.json").read_bytes()
+        )
         assert isinstance(decided, RouteDecided)
         for value in (math.nan, math.inf):
             chosen = msgspec.structs.replace(decided.chosen, total=value)
@@ -95,12 +97,23 @@ class TestWhatCannotBeStored:
 class TestWhatCannotBeRead:
     @pytest.mark.parametrize(
         "name",
-        ["os:system", "antigravity:fly", "this", "key.registered.v2", "", "x" * 10_000, None, b"key.revoked.v1"],
+        [
+            "os:system",
+            "antigravity:fly",
+            "this",
+            "key.registered.v2",
+            "",
+            "x" * 10_000,
+            None,
+            b"key.revoked.v1",
+        ],
     )
     def test_an_unknown_name_imports_nothing(self, name):
         """A name is looked up, never resolved; the error tells the place."""
         before = set(sys.modules)
-        with pytest.raises(EventMappingError, match=r"unknown event type .* version 7 of stream 'key-a'") as told:
+        with pytest.raises(
+            EventMappingError, match=r"unknown event type .* version 7 of stream 'key-a'"
+        ) as told:
             from_stored("key-a", 7, name, b"{}")
         assert set(sys.modules) == before
         assert len(str(told.value)) < 300
@@ -123,7 +136,9 @@ class TestWhatCannotBeRead:
     )
     def test_bytes_that_are_no_such_event_name_their_place_and_not_their_contents(self, state):
         """Whatever stands in the file, reading it ends in one kind of error."""
-        with pytest.raises(EventMappingError, match=r"undecodable node.stopped.v1 at version 3 of stream 'log'"):
+        with pytest.raises(
+            EventMappingError, match=r"undecodable node.stopped.v1 at version 3 of stream 'log'"
+        ):
             from_stored("log", 3, "node.stopped.v1", state)
 
     @given(st.binary(max_size=200), st.sampled_from(sorted(EVENT_TYPES)))

@@ -5,19 +5,21 @@ import contextlib
 import resource
 import shutil
 import sqlite3
+import threading
 
 import pytest
 from log_givens import append_until_refused, by_another_program, new, positions, run_of
 
 from apikeyrouter.adapters.eventlog import backlog
 from apikeyrouter.adapters.eventlog.connections import sqlite_warnings
+from apikeyrouter.adapters.eventlog.lock import read_owner
 from apikeyrouter.adapters.eventlog.sqlite_log import SqliteLog
 from apikeyrouter.errors import ConfigurationError, ConflictError, LogUnavailableError
 
 
 @contextlib.contextmanager
 def files_no_larger_than(limit_bytes: int):
-    """Let writes beyond a size fail, as a broken or full disk does; files that are larger can still be read."""
+    """Let writes beyond a size fail, as a broken disk does; larger files can still be read."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
     try:
@@ -143,7 +145,9 @@ class TestWhenOthersTouchTheFile:
     async def test_a_position_that_somebody_took_is_not_taken_twice(self, sqlite_log, path):
         """An event that came past the lock is noticed before anything is stored at a wrong position."""
         await sqlite_log.append([new("s", 1)])
-        by_another_program(path, "INSERT INTO stored_events SELECT 2, 'theirs', 1, topic, state FROM stored_events")
+        by_another_program(
+            path, "INSERT INTO stored_events SELECT 2, 'theirs', 1, topic, state FROM stored_events"
+        )
         with pytest.raises(LogUnavailableError, match="place of an event is taken"):
             await sqlite_log.append([new("s", 2)])
         await sqlite_log.reopen()
@@ -224,6 +228,25 @@ class TestWhenTheLoopChanges:
         asyncio.run(go_on())
         stored = [(r.position, r.stream) for r in log.read()]
         assert stored in ([(1, "t")], [(1, "s"), (2, "t")])
+
+
+class TestWhenWaitingIsCancelled:
+    async def test_a_close_that_was_given_up_can_be_repeated(self, path):
+        """Neither the writer's thread nor the lock is lost to a cancellation."""
+        log, held_up = SqliteLog(path), threading.Event()
+        await log.append([new("s", 1)])
+        log._writer._jobs.put(held_up.wait)
+        closing = asyncio.create_task(log.close())
+        while log._writer._jobs.empty():
+            await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        held_up.set()
+        async with asyncio.timeout(5):
+            await log.close()
+        assert read_owner(path) is None
+        assert positions(log) == [1]
 
 
 class TestGrouping:

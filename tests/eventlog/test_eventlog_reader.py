@@ -49,7 +49,7 @@ class TestATamperedRow:
         """A row can name what it likes: the reading stops there and says where."""
         by_another_program(closed_path, "UPDATE stored_events SET topic = ? WHERE notification_id = 2", topic)
         before = set(sys.modules)
-        with pytest.raises(EventMappingError, match="unknown event type .* version 2 of stream 's'"):
+        with pytest.raises(EventMappingError, match=r"unknown event type .* version 2 of stream 's'"):
             positions(SqliteReader(closed_path))
         with pytest.raises(EventMappingError):
             SqliteReader(closed_path).stream("s")

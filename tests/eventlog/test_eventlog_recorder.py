@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,7 +35,14 @@ class InFreshFile:
     def setUp(self):
         folder = self.enterContext(tempfile.TemporaryDirectory())
         self.recorder = recorder_at(Path(folder, "log.db"))
-        self.addCleanup(self.recorder.datastore.close)
+        self.before = set(threading.enumerate())
+        self.addCleanup(self.close)
+
+    def close(self):
+        # The suite's readers may still be in the middle of a query when its test ends.
+        for thread in set(threading.enumerate()) - self.before:
+            thread.join()
+        self.recorder.datastore.close()
 
     def new_originator_id(self):
         return f"request-{uuid4().hex}"

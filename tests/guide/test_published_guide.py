@@ -7,7 +7,7 @@ import pytest
 
 from apikeyrouter.interfaces.scripted_provider import KeyScript, Script, ScriptedProvider
 
-PATTERN_1 = '''
+PATTERN_1 = """
 from apikeyrouter import ApiKeyRouter
 from apikeyrouter.domain.models.request_intent import RequestIntent, Message
 
@@ -24,9 +24,9 @@ intent = RequestIntent(
     provider_id="openai"
 )
 response = await router.route(intent)
-'''
+"""
 
-STEP_2 = '''
+STEP_2 = """
 from apikeyrouter import ApiKeyRouter
 from apikeyrouter.infrastructure.adapters.openai_adapter import OpenAIAdapter
 
@@ -36,14 +36,14 @@ await router.register_provider("openai", OpenAIAdapter())
 # Register your existing keys
 await router.register_key("sk-your-key-1", "openai")
 await router.register_key("sk-your-key-2", "openai")
-'''
+"""
 
-STEP_3 = '''
+STEP_3 = """
 # New way
 response = await router.route(intent)
-'''
+"""
 
-STEP_4 = '''
+STEP_4 = """
 # Cost optimization
 response = await router.route(intent, objective="cost")
 
@@ -52,7 +52,7 @@ response = await router.route(intent, objective="reliability")
 
 # Fairness (default)
 response = await router.route(intent, objective="fairness")
-'''
+"""
 
 
 async def run(snippet: str, names: dict) -> dict:

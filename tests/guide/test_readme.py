@@ -5,7 +5,7 @@ import inspect
 import re
 
 import pytest
-from conftest import ROOT
+from loopback import ROOT
 
 from apikeyrouter.interfaces.scripted_provider import Script, ScriptedProvider
 

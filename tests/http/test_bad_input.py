@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from conftest import QUESTION, RUN_KEY, running_proxy, scripted
+from loopback import QUESTION, RUN_KEY, running_proxy, scripted
 
 from apikeyrouter.interfaces.scripted_provider import ScriptedProvider
 from apikeyrouter.settings import RouterSettings
@@ -58,7 +58,14 @@ async def test_a_body_that_cannot_be_served_is_refused_with_its_reason(proxy, na
 
 async def test_any_prompt_passes(proxy):
     """Contents are never filtered: quotes, emoji, control escapes, code, other languages, our own marks."""
-    for content in ("\u0000\u0007", "🎉" * 100, "DROP TABLE keys; --", '"[DONE]"', "data: [DONE]\n\n", "ě" * 3000):
+    for content in (
+        "\u0000\u0007",
+        "🎉" * 100,
+        "DROP TABLE keys; --",
+        '"[DONE]"',
+        "data: [DONE]\n\n",
+        "ě" * 3000,
+    ):
         answer = await proxy.ask(messages=[{"role": "user", "content": content}])
         assert answer.status_code == 200
 

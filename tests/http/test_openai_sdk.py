@@ -4,7 +4,7 @@ import asyncio
 
 import openai
 import pytest
-from conftest import MODEL, running_proxy, scripted
+from loopback import MODEL, running_proxy, scripted
 
 from apikeyrouter.interfaces.scripted_provider import Fault, FaultKind, KeyScript, ScriptedProvider
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from conftest import MODEL, material_of, running_proxy, scripted
+from loopback import MODEL, material_of, running_proxy, scripted
 
 from apikeyrouter.domain.events import AttemptFailed, RequestCompleted, RouteDecided
 from apikeyrouter.domain.models.api_key import KeyState
@@ -82,7 +82,10 @@ async def test_a_throttled_key_is_not_called_before_its_time():
 
 async def test_when_all_keys_rest_the_client_hears_when_to_come_back():
     """With every key throttled the answer is 429 with a Retry-After, and nothing is called."""
-    async with ScriptedProvider(scripted(a=failing(429, retry_after=30))) as provider, running_proxy() as proxy:
+    async with (
+        ScriptedProvider(scripted(a=failing(429, retry_after=30))) as provider,
+        running_proxy() as proxy,
+    ):
         await proxy.provide(provider, "a")
         assert (await proxy.ask()).status_code == 429
         answer = await proxy.ask()
@@ -93,7 +96,13 @@ async def test_when_all_keys_rest_the_client_hears_when_to_come_back():
 
 @pytest.mark.parametrize(
     "kind",
-    [FaultKind.Html, FaultKind.Empty, FaultKind.TruncatedJson, FaultKind.CutBeforeHeaders, FaultKind.CutMidBody],
+    [
+        FaultKind.Html,
+        FaultKind.Empty,
+        FaultKind.TruncatedJson,
+        FaultKind.CutBeforeHeaders,
+        FaultKind.CutMidBody,
+    ],
 )
 async def test_garbage_from_one_key_is_answered_by_another(kind):
     """HTML, nothing, half an answer or a cut connection: the next key serves, and the log tells."""
@@ -105,7 +114,12 @@ async def test_garbage_from_one_key_is_answered_by_another(kind):
                 answer = await proxy.ask()
                 assert answer.status_code == 200
         events = [e.event for e in proxy.node.reader.stream(f"request-{answer.headers['x-request-id']}")]
-        assert [type(event) for event in events] == [RouteDecided, AttemptFailed, RouteDecided, RequestCompleted]
+        assert [type(event) for event in events] == [
+            RouteDecided,
+            AttemptFailed,
+            RouteDecided,
+            RequestCompleted,
+        ]
         assert answer.headers["x-akr-attempts"] == "2"
 
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from conftest import eventually, material_of, running_proxy, scripted
+from loopback import eventually, material_of, running_proxy, scripted
 
 from apikeyrouter.application.replay import verify
 from apikeyrouter.domain.events import LogRecovered, RequestCompleted

@@ -3,7 +3,7 @@
 import asyncio
 
 import msgspec
-from conftest import QUESTION, eventually, running_proxy, scripted
+from loopback import QUESTION, eventually, running_proxy, scripted
 
 from apikeyrouter.application.audit import trail
 from apikeyrouter.application.replay import verify

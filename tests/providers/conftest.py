@@ -13,7 +13,7 @@ from apikeyrouter.adapters.providers.openai import OpenAIAdapter
 from apikeyrouter.adapters.providers.transport import Deadlines
 from apikeyrouter.domain.interfaces.provider_adapter import UpstreamCall
 
-_ON_BOTH_LOOPS = {"test_transport_contract", "test_httptools_transport"}
+_ON_BOTH_LOOPS = {"test_transport_contract", "test_transport_faults", "test_httptools_transport"}
 
 
 def pytest_asyncio_loop_factories(config, item):
@@ -22,6 +22,11 @@ def pytest_asyncio_loop_factories(config, item):
     if item.path.stem in _ON_BOTH_LOOPS:
         loops["asyncio"] = asyncio.new_event_loop
     return loops
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out httpx on the standard loop: its own tests know that loop better than we do."""
+    items[:] = [item for item in items if "[asyncio-httpx" not in item.name]
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +46,7 @@ async def transport(request):
 
 @pytest.fixture
 async def lean():
-    """The hot path's transport."""
+    """Make the hot path's transport."""
     chosen = HttptoolsTransport()
     yield chosen
     await chosen.close()
@@ -49,7 +54,7 @@ async def lean():
 
 @pytest.fixture
 def call():
-    """A call, with any field replaced."""
+    """Make a call, with any field replaced."""
 
     def build(**changes):
         fields = {
@@ -97,5 +102,5 @@ async def server_for():
 
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A certificate for loopback: the server's context and a client's that trusts it."""
+    """Make a certificate for loopback: the server's context and a client's that trusts it."""
     return tls_contexts(tmp_path_factory.mktemp("tls"))

@@ -2,72 +2,26 @@
 
 import asyncio
 import gzip
-import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from raw_server import KEY, answering, chunked, json_response, response, until
+from raw_server import answering, chunked, json_response, response, until
+from stream_events import (
+    DONE,
+    EVENTS,
+    HEAD,
+    LAST,
+    USAGE,
+    collected,
+    error_event,
+    event,
+    of_responses,
+    streaming,
+)
 
 from apikeyrouter.adapters.providers import openai_stream
-from apikeyrouter.adapters.providers.openai_stream import OpenAIStream
-from apikeyrouter.adapters.providers.redaction import Mask
 from apikeyrouter.adapters.providers.sse import EventSplitter
 from apikeyrouter.domain.failures import AttemptFailedError, FailureClass
 from apikeyrouter.domain.interfaces.provider_adapter import Usage
-
-HEAD = response(framing="none", headers=("Content-Type: text/event-stream", "Transfer-Encoding: chunked", "X-Request-Id: req_9"))
-LAST = b"0\r\n\r\n"
-DONE = b"data: [DONE]\n\n"
-
-
-def event(finish=None, usage=None, content="hi", separators=(",", ":")):
-    """Write one event of a chat stream."""
-    fields = {
-        "id": "chatcmpl-1",
-        "model": "gpt-4o-2024-08-06",
-        "choices": [{"index": 0, "delta": {"content": content}, "finish_reason": finish}],
-        "usage": usage,
-    }
-    return b"data: " + json.dumps(fields, separators=separators).encode() + b"\n\n"
-
-
-def error_event(code="insufficient_quota"):
-    return b"data: " + json.dumps({"error": {"message": "no", "type": "x", "code": code}}).encode() + b"\n\n"
-
-
-def of_responses(kind, **fields):
-    """Write one event of a Responses stream."""
-    data = json.dumps({"type": kind} | fields).encode()
-    return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"
-
-
-USAGE = {"prompt_tokens": 11, "completion_tokens": 2, "total_tokens": 13}
-EVENTS = [event(), event(), event("stop"), event(usage=USAGE), DONE]
-
-
-def streaming(*events, end=LAST):
-    """Script: answer with a stream, one packet an event."""
-
-    async def script(peer):
-        while True:
-            await peer.request()
-            await peer.send(HEAD, *[chunked(piece) for piece in events], end)
-            if end != LAST:
-                await peer.hang_up()
-
-    return script
-
-
-async def collected(stream):
-    """Read a stream to whatever end, and return its bytes and its failure."""
-    passed = b""
-    try:
-        async for chunk in stream:
-            passed += chunk
-    except AttemptFailedError as error:
-        return passed, error.failure
-    return passed, None
 
 
 async def open_failure(adapter, call):
@@ -90,7 +44,10 @@ class TestAStreamThatEndsWell:
     @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" , ", " :  ")])
     async def test_any_spacing_is_read(self, upstream, call, separators):
         """Providers write their JSON as they like."""
-        events = [event(content='{"usage": {"x"', separators=separators), event("length", separators=separators)]
+        events = [
+            event(content='{"usage": {"x"', separators=separators),
+            event("length", separators=separators),
+        ]
         events += [event(usage=USAGE, separators=separators), DONE]
         _, adapter = await upstream(streaming(*events))
         stream = await adapter.open_stream(call())
@@ -125,7 +82,7 @@ class TestAStreamThatEndsWell:
 
     async def test_contents_that_look_like_marks_are_only_contents(self, upstream, call):
         """A model may write about `[DONE]`, errors and usage without ending its stream."""
-        written = 'data: [DONE]\n\n {"error": {"code": "insufficient_quota"}} "usage":{"prompt_tokens":9} response.failed'
+        written = 'data: [DONE]\n\n {"error": {"code": "insufficient_quota"}} "usage":{"prompt_tokens":9}'
         events = [event(), event(content=written), *EVENTS[2:]]
         _, adapter = await upstream(streaming(*events))
         stream = await adapter.open_stream(call())
@@ -253,7 +210,9 @@ class TestAStreamThatBreaks:
         stream = await adapter.open_stream(call())
         passed, failed = await collected(stream)
         assert (failed.failure_class, failed.status) == (expected, 200)
-        assert passed == event() + b"".join(e for e in rest[:1] if e.endswith(b"\n\n") and b'"error"' not in e)
+        assert passed == event() + b"".join(
+            e for e in rest[:1] if e.endswith(b"\n\n") and b'"error"' not in e
+        )
         assert (await collected(stream))[1] == failed
 
     async def test_silence_is_an_idle_timeout(self, upstream, call):
@@ -304,7 +263,9 @@ class TestTheResponsesApi:
         ("last", "expected"),
         [
             (
-                of_responses("response.failed", response={"output": [], "error": {"code": "insufficient_quota"}}),
+                of_responses(
+                    "response.failed", response={"output": [], "error": {"code": "insufficient_quota"}}
+                ),
                 FailureClass.QuotaExhausted,
             ),
             (of_responses("error", code="insufficient_quota", message="no"), FailureClass.QuotaExhausted),
@@ -317,63 +278,3 @@ class TestTheResponsesApi:
         _, adapter = await upstream(streaming(first, *([last] if last else [])))
         passed, failed = await collected(await adapter.open_stream(call(operation="responses")))
         assert (passed, failed.failure_class) == (first, expected)
-
-
-class Canned:
-    """A response whose chunks are given."""
-
-    def __init__(self, chunks):
-        self.status = 200
-        self.headers = {}
-        self.closed = False
-        self._chunks = chunks
-
-    async def chunks(self):
-        for chunk in self._chunks:
-            yield chunk
-
-    def finish(self):
-        self.closed = True
-
-    close = finish
-
-
-async def outcome(chunks, operation="chat"):
-    """Run a stream over given packets and return all that can be seen of it."""
-    stream = OpenAIStream(Canned(chunks), operation, Mask(KEY))
-    try:
-        await stream.begin()
-    except AttemptFailedError as error:
-        return b"", error.failure, None, None, None
-    passed, failed = await collected(stream)
-    return passed, failed, stream.usage, stream.model, stream.finish_reason
-
-
-PIECES = st.sampled_from(
-    [event(), event("stop"), event(usage=USAGE), DONE, error_event(), b": c\n\n", b"data: junk\n\n", b"data: {}\r\n\r\n"]
-    + [event(content=f"echo {KEY}"), b"data: [DONE]\r\r", b"data: {", b"\n", b"\xff"]
-    + [of_responses("response.completed", response={"output": [], "status": "completed"})]
-)
-AT_ONCE = settings(max_examples=150, suppress_health_check=[HealthCheck.differing_executors], deadline=None)
-
-
-class TestAnyPackets:
-    @AT_ONCE
-    @given(st.lists(PIECES, max_size=8), st.lists(st.integers(0, 5000), max_size=15), st.booleans())
-    def test_any_cut_gives_the_same_stream(self, pieces, places, of_chat):
-        """However the packets fall, the same bytes are forwarded and the same facts are read."""
-        data = b"".join(pieces)
-        edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-        packets = [data[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
-        operation = "chat" if of_chat else "responses"
-        whole = asyncio.run(outcome([data] if data else [], operation))
-        assert asyncio.run(outcome(packets, operation)) == whole
-        assert KEY.encode() not in whole[0]
-
-    @AT_ONCE
-    @given(st.lists(st.binary(max_size=60), max_size=8))
-    def test_any_bytes_end_in_a_failure_that_has_a_name(self, packets):
-        """Garbage is classified, never an exception of another kind."""
-        passed, failed, *_ = asyncio.run(outcome([event(), *packets]))
-        assert failed is not None
-        assert passed.startswith(event())

@@ -19,7 +19,7 @@ SHAPES = [
     "sk-proj-Zq8_Wm3-Tn5vXc7bRk2yLp9hGd4fJs6aEu1iOo0",
     "AIzaSyCanary-0123456789abcdefghijklm",
     "gsk_canary0123456789ABCDEFGHIJ",
-    'quote"in\'the-canary-key-0123456789',
+    "quote\"in'the-canary-key-0123456789",
     "slash/and\\backslash-canary-0123456789",
     "percent%0d%0aencoded-canary-0123456789",
     "canary-with\r\nX-Evil: 1-0123456789",
@@ -90,16 +90,23 @@ async def test_a_cut_and_a_cancelled_call_show_no_key(upstream, call, caplog):
 def test_representations_show_no_key(call):
     """What carries a key does not print it."""
     headers = [("authorization", f"Bearer {KEY}")]
-    request = HttpRequest(method="POST", url="http://x/", headers=headers, body=KEY.encode(), deadlines=Deadlines())
+    request = HttpRequest(
+        method="POST", url="http://x/", headers=headers, body=KEY.encode(), deadlines=Deadlines()
+    )
     for thing in (request, call(), Mask(KEY), [request], {"call": call()}):
         assert_clean(repr(thing) + str(thing), KEY)
 
 
 class TestAnEcho:
-    @pytest.mark.parametrize("material", [m for m in SHAPES if m.isascii() and m.isprintable() and " " not in m])
+    @pytest.mark.parametrize(
+        "material", [m for m in SHAPES if m.isascii() and m.isprintable() and " " not in m]
+    )
     async def test_in_an_answer_is_masked(self, upstream, call, material):
         """A provider that returns the key it was sent does not reach the client with it."""
-        answer = {"model": material, "choices": [{"message": {"content": f"it is {material}"}, "finish_reason": material}]}
+        answer = {
+            "model": material,
+            "choices": [{"message": {"content": f"it is {material}"}, "finish_reason": material}],
+        }
         body = json.dumps(answer, ensure_ascii=False).encode()
         echo = response(body, headers=(f"X-Request-Id: {material}",))
         _, adapter = await upstream(answering(echo))
@@ -135,7 +142,9 @@ class TestAnEcho:
         stream = await adapter.open_stream(call())
         passed = b"".join([chunk async for chunk in stream])
         assert len(passed) == len(event) * 2 + 14
-        assert_clean(passed.decode() + repr((stream.model, stream.finish_reason, stream.upstream_request_id)), KEY)
+        assert_clean(
+            passed.decode() + repr((stream.model, stream.finish_reason, stream.upstream_request_id)), KEY
+        )
 
     async def test_of_a_placeholder_is_left_alone(self, upstream, call):
         """Keyless servers are given words as keys, and words may stand in answers."""

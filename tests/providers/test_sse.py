@@ -1,5 +1,7 @@
 """The splitter of server-sent events: any cut of the bytes gives the same events, any bytes are bounded."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,13 +9,15 @@ from hypothesis import strategies as st
 from apikeyrouter.adapters.providers.sse import EventSplitter, EventTooLongError, data_of, events_of
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
-LINES = st.sampled_from([b"data: {}", b"data:x", b"data", b": comment", b"event: error", b"id: 7", "data: ž".encode()])
+LINES = st.sampled_from(
+    [b"data: {}", b"data:x", b"data", b": comment", b"event: error", b"id: 7", "data: ž".encode()]
+)
 TRICKY = st.lists(st.sampled_from([b"\r", b"\n", b"d", b"data: x"]), max_size=40).map(b"".join)
 
 
 @st.composite
 def streams(draw):
-    """A well-formed stream, and the events that are in it."""
+    """Draw the events of a well-formed stream."""
     events = []
     for lines in draw(st.lists(st.lists(LINES, min_size=1, max_size=3), max_size=6)):
         line_end = draw(LINE_ENDS)
@@ -24,7 +28,7 @@ def streams(draw):
 def cut(data, places):
     """Cut bytes at the given places."""
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 def split(pieces, **bounds):

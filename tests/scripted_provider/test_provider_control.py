@@ -21,6 +21,7 @@ from apikeyrouter.interfaces.scripted_provider import (
     ScriptedProvider,
 )
 from apikeyrouter.interfaces.scripted_provider.app import ScriptedApp
+from apikeyrouter.interfaces.scripted_provider.connections import Connections
 
 SECRET = "sk-canary-0123456789"
 PRICED = {"m": ScriptedModel(input_nano_usd_per_mtok=150_000_000, output_nano_usd_per_mtok=600_000_000)}
@@ -307,3 +308,21 @@ class TestWhoMayControl:
         async with Talk(provider) as talk:
             talk.send(request(padding="x" * 1_000_000))
             assert (await talk.head()).startswith(b"HTTP/1.1 413")
+
+
+class Transport:
+    """A connection as far as it is looked at."""
+
+    def get_extra_info(self, _):
+        return ("127.0.0.1", 4242)
+
+
+def test_a_port_that_is_used_again_at_once_is_not_forgotten():
+    """When an address has a new connection before the old one is seen to be gone, the new one stays known."""
+    connections, old, new = Connections(), Transport(), Transport()
+    connections.opened(old)
+    connections.opened(new)
+    connections.closed(old)
+    assert connections.find(("127.0.0.1", 4242)) is new
+    connections.closed(new)
+    assert (len(connections), connections.made) == (0, 2)

@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apikeyrouter.interfaces.scripted_provider.limits import (
@@ -20,6 +20,7 @@ STEPS = st.lists(st.tuples(st.integers(-3 * MINUTE_US, 3 * MINUTE_US), st.intege
 
 class TestTheBucket:
     @given(limit=st.integers(1, 30), steps=STEPS)
+    @example(limit=1, steps=[(0, 1), (-MINUTE_US, 1), (MINUTE_US, 1)])
     def test_never_gives_more_than_it_held_and_refilled(self, limit, steps):
         """What was taken up to any moment is at most the bucket and what flowed in."""
         bucket, now_us, latest_us, taken = TokenBucket(limit, 0), 0, 0, 0

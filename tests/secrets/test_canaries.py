@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import msgspec
-from conftest import QUESTION
+from loopback import QUESTION
 
 from apikeyrouter.interfaces.scripted_provider import Fault, FaultKind, KeyScript, Script, ScriptedProvider
 

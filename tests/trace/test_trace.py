@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from conftest import MODEL, running_proxy, scripted
+from loopback import MODEL, running_proxy, scripted
 
 from apikeyrouter.adapters.providers.httptools_transport import HttptoolsTransport
 from apikeyrouter.adapters.providers.transport import Deadlines, HttpRequest
@@ -81,7 +81,9 @@ async def test_the_whole_trace(trace_file, tmp_path):
     places = {(e.stream, e.version) for e in events}
     decisions = [e for e in events if isinstance(e.event, RouteDecided | RouteRefused)]
     assert len({e.stream for e in decisions}) == len(arrivals)
-    unresolved = [ref for e in decisions for ref in evidence_of(e.event) if (ref.stream, ref.version) not in places]
+    unresolved = [
+        ref for e in decisions for ref in evidence_of(e.event) if (ref.stream, ref.version) not in places
+    ]
     assert not unresolved
     assert [e.position for e in events] == list(range(1, len(events) + 1))
     verdict = verified_elsewhere(database)

@@ -38,28 +38,21 @@ class WriterSettings(NamedTuple):
     max_pages: int | None = None
 
 
-def open_writer(settings: WriterSettings, *, create: bool) -> sqlite3.Connection:
-    """Open a log for writing; refuse a file that holds anything else."""
+def open_writer(settings: WriterSettings, *, create: bool) -> tuple[sqlite3.Connection, int]:
+    """Open a log for writing; return the connection and the position of the last stored event.
+
+    A file that holds anything else is refused, and so is a log whose last events were deleted.
+    """
     connection = _connect(settings.path, "mode=rwc" if create else "mode=rw")
     with _closed_on_error(connection, settings.path):
         _prepare(connection, settings)
-    return connection
+        return connection, _stored_head(connection)
 
 
 def cap(connection: sqlite3.Connection, max_pages: int | None) -> None:
     """Let the file grow to this many pages; never to fewer than it has."""
     pages = _NO_CAP_PAGES if max_pages is None else max(max_pages, 1)
     connection.execute(f"PRAGMA max_page_count = {pages}")
-
-
-def stored_head(connection: sqlite3.Connection) -> int:
-    """Return the position of the last stored event; refuse a log whose last events were deleted."""
-    head, ever = connection.execute(_SELECT_HEAD).fetchone()
-    if head != ever:
-        raise ConflictError(
-            f"the log ends at position {head} but has held {ever}: its last events were deleted"
-        )
-    return int(head)
 
 
 def probe(connection: sqlite3.Connection) -> None:
@@ -72,15 +65,30 @@ def probe(connection: sqlite3.Connection) -> None:
 
 
 def open_reader(path: Path, *, resting: bool) -> sqlite3.Connection:
-    """Open a log for reading only; nothing is created, written or checkpointed.
+    """Open a log for reading only; no file is created, nothing is written into the log or checkpointed.
 
     A log at rest has no write-ahead file, and SQLite would make one even to read: there it must be told that
     nobody writes, and the caller must find out if that stops being true.
     """
-    connection = _connect(path, "immutable=1" if resting else "mode=ro&readonly_shm=1")
+    mode = "mode=ro"
+    if resting:
+        mode = "mode=ro&immutable=1"
+    elif not shm_path(path).exists():
+        mode = "mode=ro&readonly_shm=1"  # fails, where SQLite would make the file otherwise
+    connection = _connect(path, mode)
     with _closed_on_error(connection, path):
         _check_identity(connection, path)
     return connection
+
+
+def wal_path(path: Path) -> Path:
+    """Name the write-ahead file of a log, which exists while somebody writes, or after a crash."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def shm_path(path: Path) -> Path:
+    """Name the index of the write-ahead file."""
+    return path.with_name(f"{path.name}-shm")
 
 
 def sqlite_warnings(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> tuple[str, ...]:
@@ -139,6 +147,15 @@ def _prepare(connection: sqlite3.Connection, settings: WriterSettings) -> None:
         connection.execute(_CREATE_ROOM_TABLE)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     cap(connection, settings.max_pages)
+
+
+def _stored_head(connection: sqlite3.Connection) -> int:
+    head, ever = connection.execute(_SELECT_HEAD).fetchone()
+    if head != ever:
+        raise ConflictError(
+            f"the log ends at position {head} but has held {ever}: its last events were deleted"
+        )
+    return int(head)
 
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:

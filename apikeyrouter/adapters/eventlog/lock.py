@@ -18,8 +18,8 @@ from apikeyrouter.limits import MOST_LOCK_FILE_BYTES
 if sys.platform != "win32":
     import fcntl
 
-_ATTEMPTS = 5
-_ATTEMPT_S = 0.02
+_ATTEMPTS = 20
+_ATTEMPT_S = 0.01
 
 
 class LogOwner(msgspec.Struct, frozen=True, omit_defaults=True):

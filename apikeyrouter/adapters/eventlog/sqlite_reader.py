@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from apikeyrouter.adapters.eventlog.connections import open_reader
+from apikeyrouter.adapters.eventlog.connections import open_reader, shm_path, wal_path
 from apikeyrouter.adapters.eventlog.mapper import from_stored
 from apikeyrouter.adapters.eventlog.recorder import SELECT_EVENTS
 from apikeyrouter.domain.events import Recorded
@@ -91,9 +91,8 @@ class Pages:
 
 def resting_stamp(path: Path) -> tuple[int, ...] | None:
     """Return what changes with every change of a file that nobody has open; None while somebody has."""
-    wal, shared_memory = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
     with contextlib.suppress(FileNotFoundError):
-        if wal.stat().st_size or shared_memory.exists():
+        if wal_path(path).stat().st_size or shm_path(path).exists():
             return None
     with contextlib.suppress(OSError):
         stat = path.stat()

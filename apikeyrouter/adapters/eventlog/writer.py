@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 from apikeyrouter.adapters.eventlog.backlog import Batch
-from apikeyrouter.adapters.eventlog.connections import WriterSettings, cap, open_writer, probe, stored_head
+from apikeyrouter.adapters.eventlog.connections import WriterSettings, cap, open_writer, probe
 from apikeyrouter.domain.models.system_error import ConflictError
 from apikeyrouter.limits import MOST_BATCH_EVENTS
 
@@ -25,8 +25,7 @@ class LogWriter:
 
     def __init__(self, settings: WriterSettings) -> None:
         self._settings = settings
-        self._connection = open_writer(settings, create=True)
-        self.first_head = stored_head(self._connection)
+        self._connection, self.first_head = open_writer(settings, create=True)
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="event-log-writer", daemon=True)
         self._thread.start()
@@ -75,9 +74,8 @@ class LogWriter:
     def _reopen(self, acknowledged: int) -> int:
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
-        self._connection = open_writer(self._settings, create=False)
+        self._connection, head = open_writer(self._settings, create=False)
         probe(self._connection)
-        head = stored_head(self._connection)
         if head < acknowledged:
             raise ConflictError(f"the log ends at position {head}, but {acknowledged} was acknowledged")
         return head

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 from apikeyrouter.limits import (
     MOST_LOGGED_CHARS,
@@ -196,7 +196,6 @@ def _forms(material: str) -> Iterator[str]:
         ascii(material)[1:-1],
         repr(whole)[2:-1],
         quote(whole, safe=""),
-        quote_plus(whole),
     )
     yield from dict.fromkeys(form for form in forms if len(form) >= _WINDOW)
 

@@ -43,7 +43,9 @@ def examine(database: str | None) -> list[Finding]:
     return findings
 
 
-def _guarded(look: Callable[[RouterSettings], Iterator[Finding]], settings: RouterSettings) -> Iterator[Finding]:
+def _guarded(
+    look: Callable[[RouterSettings], Iterator[Finding]], settings: RouterSettings
+) -> Iterator[Finding]:
     """Yield what is found, and what stops the search."""
     try:
         yield from look(settings)

@@ -13,7 +13,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog="Example: apikeyrouter demo --seconds 10 --once")(demo)
 
 
-def demo(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
+def demo(
     requests: Annotated[int, typer.Option(min=1, max=100_000, help="How many requests are sent.")] = 400,
     seconds: Annotated[float, typer.Option(min=1, max=3600, help="In how much time.")] = 20.0,
     seed: Annotated[int, typer.Option(min=0, help="Another seed makes another day.")] = 1,

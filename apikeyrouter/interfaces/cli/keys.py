@@ -67,7 +67,7 @@ def show(key_id: KeyId, database: Database = None, as_json: AsJson = False) -> N
     context_settings=WITH_STRAY_ARGUMENTS,
     epilog="Example: apikeyrouter keys add openai --env OPENAI_API_KEY --label production --rpm 500",
 )
-def add(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
+def add(
     context: typer.Context,
     provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="The id of a registered provider.")],
     stdin: FromStdin = False,

@@ -32,7 +32,7 @@ def list_providers(database: Database = None, as_json: AsJson = False) -> None:
 @app.command(
     epilog="Example: apikeyrouter providers add openai --model gpt-4o-mini,0.15,0.60 --model gpt-4o,2.5,10"
 )
-def add(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
+def add(
     provider_id: Annotated[str, typer.Argument(metavar="ID", help="What requests and keys call it.")],
     kind: Annotated[str, typer.Option(help="The dialect that it speaks.")] = "openai",
     base_url: Annotated[

@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog="Example: apikeyrouter serve --port 8080 --database ./apikeyrouter.db")(serve)
 
 
-def serve(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
+def serve(
     host: Annotated[
         str | None, typer.Option(help="Where to listen. Default: 127.0.0.1.", show_default=False)
     ] = None,

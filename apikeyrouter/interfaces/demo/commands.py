@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-QUESTION = {"model": "swift-1", "max_tokens": 24, "messages": [{"role": "user", "content": "Hello"}]}
+QUESTION = {"model": "swift-1", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
 LAST_EVENTS = 8
 
 
@@ -29,7 +29,9 @@ def commands(url: str, log: Path, run_key: str, request_id: str, position: int) 
             "ask for the cheapest, as a stream",
             _ask(url, "-N -H 'x-akr-objective: cost'", {**QUESTION, "stream": True}),
         ),
-        Command("the story of a request with many attempts", f"{program} explain {request_id} -d {log}"),
+        Command(
+            "the story of a request with many attempts", f"{program} explain {request_id} \\\n  -d {log}"
+        ),
         Command("the same as JSON, over HTTP", f"curl -s -H 'X-API-Key: {run_key}' \\\n  {trail}"),
         Command("the last events of the log", f"{program} events --after {last} -d {log}"),
         Command("decide everything again", f"{program} replay verify -d {log}"),
@@ -37,10 +39,11 @@ def commands(url: str, log: Path, run_key: str, request_id: str, position: int) 
 
 
 def _program() -> str:
-    """Return how this command line is started here: by its name if the shell would find it, else by its path."""
+    """Return how this program is started here: by its name if the shell finds it, else by its path."""
     return "apikeyrouter" if shutil.which("apikeyrouter") else shlex.quote(sys.argv[0])
 
 
 def _ask(url: str, flags: str, question: dict[str, Any]) -> str:
-    told = f"-H 'content-type: application/json' \\\n  -d '{json.dumps(question)}'"
+    body = json.dumps(question, separators=(",", ":"))
+    told = f"-H 'content-type: application/json' \\\n  -d '{body}'"
     return f"curl -s {flags} {url}/v1/chat/completions \\\n  {told}"

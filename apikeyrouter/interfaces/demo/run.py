@@ -32,6 +32,7 @@ from apikeyrouter.interfaces.demo.stage import Stage, stage
 from apikeyrouter.interfaces.demo.summary import Findings, show
 
 REDRAW_S = 0.2
+LAST_STANDING = 2
 SILENT = logging.CRITICAL
 
 
@@ -50,7 +51,8 @@ class Plan(NamedTuple):
 
 def run(plan: Plan) -> None:
     """Play the demo; Ctrl-C ends it at any time. Exit 1 if a decision came out otherwise when replayed."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
+        signal.signal(ending, signal.default_int_handler)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(SILENT))
     logging.getLogger("uvicorn").setLevel(SILENT)
     identical = True
@@ -121,10 +123,14 @@ async def _shown(page: Console, drawn: Page, feed: Feed, plan: Plan) -> AsyncIte
 
 
 async def _live(page: Console, drawn: Page) -> None:
+    """Draw until cancelled, then leave the last decisions standing."""
     with Live(drawn, console=page, auto_refresh=False, transient=True) as live:
-        while True:
-            live.refresh()
-            await asyncio.sleep(REDRAW_S)
+        try:
+            while True:
+                live.refresh()
+                await asyncio.sleep(REDRAW_S)
+        finally:
+            live.console.print(*drawn.last_items(LAST_STANDING), "")
 
 
 async def _printed(page: Console, drawn: Page, feed: Feed) -> None:
@@ -147,7 +153,6 @@ def _findings(running: Stage) -> Findings:
         scoreboard=scoreboard,
         verification=verify(reader.read()),
         log=str(running.log),
-        log_bytes=running.log.stat().st_size,
     )
 
 

@@ -27,8 +27,11 @@ class Page:
     def __rich_console__(self, console: Console, _options: object) -> list[RenderableType]:
         """Draw everything, with as many decisions as the terminal is high."""
         shown = max(1, (console.height - OTHER_LINES) // ITEM_LINES)
-        items = [self.item(item) for item in list(self._feed.items)[-shown:]]
-        return [self._head(), "", keys_table(self._scoreboard), "", Group(*items)]
+        return [self._head(), "", keys_table(self._scoreboard), "", Group(*self.last_items(shown))]
+
+    def last_items(self, count: int) -> list[RenderableType]:
+        """Draw the last items of the feed."""
+        return [self.item(item) for item in list(self._feed.items)[-count:]]
 
     def item(self, item: Item) -> RenderableType:
         """Draw one item of the feed."""

@@ -19,7 +19,6 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     scoreboard: Scoreboard
     verification: Verification
     log: str
-    log_bytes: int
 
     def as_data(self) -> dict[str, Any]:
         """Return the findings as JSON types."""
@@ -41,7 +40,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             "cost_usd": usd(totals.cost_nano_usd).removeprefix("$"),
             "elapsed_ms": {"median": median_us(board) / 1000, "p95": p95_us(board) / 1000},
             "keys": [msgspec.to_builtins(row) for row in board.rows.values()],
-            "log": {"position": board.position, "bytes": self.log_bytes, "path": self.log},
+            "log": {"position": board.position, "path": self.log},
             "replay": {**msgspec.to_builtins(self.verification), "identical": self.verification.identical},
             "most_attempts": {
                 "request_id": board.most_attempts[0].removeprefix("request-"),
@@ -77,12 +76,12 @@ def _lines(findings: Findings) -> list[tuple[str, str]]:
     median, p95 = milliseconds(median_us(board)), milliseconds(p95_us(board))
     cost, tokens = rounded_usd(totals.cost_nano_usd), f"{totals.input_tokens:,} tokens in"
     return [
-        ("requests", f"{totals.ended:,} ended, {totals.answered:,} answered, {seen} for clients"),
+        ("requests", f"{totals.answered:,} of {totals.ended:,} answered, {seen} for clients"),
         ("upstream failures", f"{totals.absorbed:,} of {totals.upstream_failures:,} absorbed: {classes}"),
         ("spread", _spread(board)),
         ("time to answer", f"median {median}, 95 % within {p95}"),
         ("cost", f"{cost} for {tokens}, {totals.output_tokens:,} out"),
-        ("log", f"position {board.position:,}, {findings.log_bytes / 1000:,.0f} kB"),
+        ("log", f"position {board.position:,}"),
         ("replay verify", outcome(findings.verification)),
     ]
 

@@ -64,9 +64,6 @@ class Answer(NamedTuple):
     pieces: list[Piece]
 
 
-# --- what is said ------------------------------------------------------------------------------------
-
-
 @lru_cache(maxsize=4096)
 def words(start: int, tokens: int) -> str:
     """Return a text of that many tokens."""
@@ -112,8 +109,6 @@ def spoken(said: Said, tokens_per_event: int) -> Iterator[tuple[str, int]]:
         yield said.text[start : start + size], tokens
 
 
-# --- usage -------------------------------------------------------------------------------------------
-
 CHAT_USAGE = (
     b'{"prompt_tokens":%b,"completion_tokens":%b,"total_tokens":%b,'
     b'"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},'
@@ -133,9 +128,6 @@ def usage_of(template: bytes, manner: Manner, *counts: int) -> dict[str, msgspec
         return {}
     literals = tuple(manner.usage_literal or b"%d" % count for count in counts)
     return {"usage": msgspec.Raw(template % literals)}
-
-
-# --- chat and text completions -----------------------------------------------------------------------
 
 
 class Form(NamedTuple):
@@ -252,9 +244,6 @@ def streamed_completion(
 
 
 DONE = Piece(b"data: [DONE]\n\n")
-
-
-# --- embeddings and models ---------------------------------------------------------------------------
 
 
 def vector_of(text: bytes, dimensions: int) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -66,8 +66,6 @@ class ScriptedApp:
         for name in self.keyring.keys:
             self.ledger.tally(name)
 
-    # --- what the control endpoints do ---------------------------------------------------------------
-
     def view(self, calls: int) -> LedgerView:
         """Return the ledger as it stands, with the last calls."""
         made, standing = self.connections.made, len(self.connections)
@@ -92,8 +90,6 @@ class ScriptedApp:
         """Begin anew with the script that the provider was started with; held calls go on."""
         self.keyring.release()
         self._begin()
-
-    # --- a request -----------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

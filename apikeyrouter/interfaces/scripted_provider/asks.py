@@ -42,9 +42,6 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     as_base64: bool = False
 
 
-# --- request bodies ----------------------------------------------------------------------------------
-
-
 class Part(msgspec.Struct):
     """A part of a message: text, an image, or something that counts nothing."""
 
@@ -157,9 +154,6 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
     text: TextOptions | None = None
 
 
-# --- reading -----------------------------------------------------------------------------------------
-
-
 def read_chat(body: bytes) -> Ask:
     """Read a chat completion request."""
     request = CHAT.decode(body)
@@ -250,9 +244,6 @@ def read_ask(operation: str, body: bytes) -> Ask:
         return reader(body)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise RefusedError(bad_request(f"The body cannot be read: {error}")) from None
-
-
-# --- parts -------------------------------------------------------------------------------------------
 
 
 def text_of(messages: Iterable[Message]) -> tuple[bytes, int]:

@@ -27,7 +27,9 @@ class Connections:
 
     def closed(self, transport: asyncio.Transport) -> None:
         """Strike out a connection that is gone."""
-        del self._open[self._addresses.pop(transport)]
+        address = self._addresses.pop(transport)
+        if self._open.get(address) is transport:  # the client may already use its port again
+            del self._open[address]
 
     def find(self, client: Address | None) -> asyncio.Transport | None:
         """Return the connection of a client, or None if another server holds it."""

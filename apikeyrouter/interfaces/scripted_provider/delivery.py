@@ -51,9 +51,6 @@ class Delivery(NamedTuple):
     thinking_s: float = 0.0
 
 
-# --- answers and refusals ----------------------------------------------------------------------------
-
-
 def whole(piece: Piece, input_tokens: int, token_s: float) -> Delivery:
     """Deliver an answer at once, when all of its tokens are there."""
     data, tokens = piece
@@ -77,9 +74,6 @@ def refused(refusal: Refusal) -> Delivery:
 def body_of(status: int, content_type: bytes, body: bytes) -> Delivery:
     """Deliver plain bytes."""
     return Delivery(status, content_type, [Step(body)], len(body))
-
-
-# --- faults instead of an answer ---------------------------------------------------------------------
 
 
 def status_fault(fault: Fault, key_sent: str) -> Delivery:
@@ -122,8 +116,6 @@ INSTEAD: dict[FaultKind, Callable[[Fault, str], Delivery]] = {
 }
 
 
-# --- faults in what an answer says of itself ---------------------------------------------------------
-
 ABSURD: dict[AbsurdUsage, bytes] = {
     "negative": b"-5",
     "infinite": b"1e400",
@@ -143,9 +135,6 @@ def manner_of(fault: Fault | None, key_sent: str) -> Manner:
         case Fault(kind=FaultKind.EchoKey):
             return Manner(echo=key_sent)
     return Manner()
-
-
-# --- faults in the delivery --------------------------------------------------------------------------
 
 
 def first_half(delivery: Delivery, *, inside: bool = False) -> list[Step]:

@@ -56,8 +56,6 @@ class Exchange:
             raise ClientGoneError
         return message
 
-    # --- waiting -------------------------------------------------------------------------------------
-
     def _watched(self) -> asyncio.Future[None]:
         if self._leaving is None:
             self._leaving = asyncio.ensure_future(self._left())
@@ -84,8 +82,6 @@ class Exchange:
         """Wait until the client gives up."""
         await asyncio.wait((self._watched(),))
         raise ClientGoneError
-
-    # --- sending -------------------------------------------------------------------------------------
 
     async def deliver(self, delivery: Delivery, call: Call | None = None) -> None:
         """Send a delivery to its end; `call` learns the status and the tokens as they are sent."""

@@ -1,0 +1,86 @@
+"""A stream is the same stream however its packets fall, and any bytes are some stream or a failure."""
+
+import asyncio
+from itertools import pairwise
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from raw_server import KEY
+from stream_events import DONE, USAGE, collected, error_event, event, of_responses
+
+from apikeyrouter.adapters.providers.openai_stream import OpenAIStream
+from apikeyrouter.adapters.providers.redaction import Mask
+from apikeyrouter.domain.failures import AttemptFailedError
+
+
+class Canned:
+    """A response whose chunks are given."""
+
+    def __init__(self, chunks):
+        self.status = 200
+        self.headers = {}
+        self.closed = False
+        self._chunks = chunks
+
+    async def chunks(self):
+        for chunk in self._chunks:
+            yield chunk
+
+    def finish(self):
+        self.closed = True
+
+    close = finish
+
+
+async def outcome(chunks, operation="chat"):
+    """Run a stream over given packets and return all that can be seen of it."""
+    stream = OpenAIStream(Canned(chunks), operation, Mask(KEY))
+    try:
+        await stream.begin()
+    except AttemptFailedError as error:
+        return b"", error.failure, None, None, None
+    passed, failed = await collected(stream)
+    return passed, failed, stream.usage, stream.model, stream.finish_reason
+
+
+PIECES = st.sampled_from(
+    [
+        event(),
+        event("stop"),
+        event(usage=USAGE),
+        DONE,
+        error_event(),
+        b": c\n\n",
+        b"data: junk\n\n",
+        b"data: {}\r\n\r\n",
+        event(content=f"echo {KEY}"),
+        b"data: [DONE]\r\r",
+        b"data: {",
+        b"\n",
+        b"\xff",
+        of_responses("response.completed", response={"output": [], "status": "completed"}),
+    ]
+)
+AT_ONCE = settings(max_examples=150, suppress_health_check=[HealthCheck.differing_executors], deadline=None)
+
+
+class TestAnyPackets:
+    @AT_ONCE
+    @given(st.lists(PIECES, max_size=8), st.lists(st.integers(0, 5000), max_size=15), st.booleans())
+    def test_any_cut_gives_the_same_stream(self, pieces, places, of_chat):
+        """However the packets fall, the same bytes are forwarded and the same facts are read."""
+        data = b"".join(pieces)
+        edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+        packets = [data[a:b] for a, b in pairwise(edges) if a < b]
+        operation = "chat" if of_chat else "responses"
+        whole = asyncio.run(outcome([data] if data else [], operation))
+        assert asyncio.run(outcome(packets, operation)) == whole
+        assert KEY.encode() not in whole[0]
+
+    @AT_ONCE
+    @given(st.lists(st.binary(max_size=60), max_size=8))
+    def test_any_bytes_end_in_a_failure_that_has_a_name(self, packets):
+        """Garbage is classified, never an exception of another kind."""
+        passed, failed, *_ = asyncio.run(outcome([event(), *packets]))
+        assert failed is not None
+        assert passed.startswith(event())
