@@ -6,7 +6,6 @@ from importlib.metadata import version
 from typing import Any
 
 import msgspec
-import structlog
 
 from apikeyrouter.adapters.ambient import SystemClock, SystemEntropy
 from apikeyrouter.adapters.eventlog.memory_log import MemoryLog
@@ -18,6 +17,7 @@ from apikeyrouter.adapters.vault import Listener, SealedVault
 from apikeyrouter.application.durability import Durability
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.manage import Manage
+from apikeyrouter.application.notices import notices
 from apikeyrouter.application.ports import Clock, EventLog, EventReader, Vault
 from apikeyrouter.application.providers import ProviderRegistry
 from apikeyrouter.application.recover import start_node, stop_node
@@ -97,7 +97,7 @@ async def _wire(settings: RouterSettings, log: EventLog, heard: Listener | None)
     clock, entropy = SystemClock(), SystemEntropy()
     node_id = entropy.new_id()
     metrics = Metrics()
-    journal = Journal(log, clock, node_id)
+    journal = Journal(log, clock, node_id, waited=metrics.observe_append)
     vault = SealedVault.open(settings, heard=heard)
     await journal.open()
     metrics.follow(await asyncio.to_thread(journal.history_of_keys))
@@ -118,7 +118,7 @@ async def _wire(settings: RouterSettings, log: EventLog, heard: Listener | None)
     released = await start_node(journal, clock, node_id, VERSION)
     manage.destroy_orphans()
     if released:
-        structlog.get_logger().warning("open_requests_released", count=released)
+        notices().warning("open_requests_released", count=released)
     return Node(
         node_id=node_id,
         settings=settings,
@@ -163,7 +163,7 @@ def _attach_known(providers: ProviderRegistry, state: RouterState, settings: Rou
 def _open_log(settings: RouterSettings) -> EventLog:
     path = settings.database_path
     if path is None:
-        structlog.get_logger().warning(
+        notices().warning(
             "log_in_memory", hint="set APIKEYROUTER_DATABASE_URL or pass a path to keep history"
         )
         return MemoryLog()

@@ -6,10 +6,10 @@ written again and the state has been folded anew from what is stored.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import structlog
 
+from apikeyrouter.application.notices import notices
 from apikeyrouter.application.ports import Clock, EventLog
 from apikeyrouter.domain.events import (
     CATALOGUE_STREAM,
@@ -29,8 +29,12 @@ RETRY_S = 0.25
 class Journal:
     """The state in memory, and the log that it is a fold of."""
 
-    def __init__(self, log: EventLog, clock: Clock, node_id: str) -> None:
+    def __init__(
+        self, log: EventLog, clock: Clock, node_id: str, *, waited: Callable[[int], None] = lambda _us: None
+    ) -> None:
+        """Wire the journal; `waited` is told how many microseconds each wait for durability took."""
         self.log = log
+        self._waited = waited
         self.state = RouterState()
         self.ready = False
         self._clock = clock
@@ -63,14 +67,16 @@ class Journal:
 
     async def settled(self, durable: asyncio.Future[None]) -> None:
         """Wait until events are durable; if they never will be, stop recording and start restoring."""
+        since_us = self._clock.elapsed_us()
         try:
             await durable
         except LogUnavailableError:
             self.fall_behind()
             raise unavailable() from None
+        self._waited(self._clock.elapsed_us() - since_us)
 
     def owe(self, stream: str, event: Event) -> None:
-        """Keep the end of a request that could not be written, to write it after recovery; the first counts."""
+        """Keep the end of a request that could not be written until it can; the first end counts."""
         self._owed.setdefault(stream, event)
         self.fall_behind()
 
@@ -78,7 +84,7 @@ class Journal:
         """Refuse to record until the log works again."""
         if self.ready:
             self.ready = False
-            structlog.get_logger().error("log_append_failed", node_id=self._node_id)
+            notices().error("log_append_failed", node_id=self._node_id)
         if self._restoring is None or self._restoring.done():
             self._restoring = asyncio.get_running_loop().create_task(self._restore())
 
@@ -117,7 +123,7 @@ class Journal:
         await durable
         self._owed.clear()
         self.ready = True
-        structlog.get_logger().info("log_recovered", node_id=self._node_id, outage_us=outage_us)
+        notices().info("log_recovered", node_id=self._node_id, outage_us=outage_us)
 
     def _fold(self) -> RouterState:
         return RouterState().fold(self.log.read())

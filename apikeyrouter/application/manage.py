@@ -118,10 +118,12 @@ class Manage:
         return key
 
     def destroy_orphans(self) -> None:
-        """Destroy material whose revocation was recorded before a crash."""
-        for key in self._journal.state.keys.values():
-            if key.state is KeyState.Revoked:
-                self._vault.destroy(key.key_id)
+        """Destroy material that no living key owns: a crash may come between the vault and the log."""
+        keys_by_id = self._journal.state.keys
+        for key_id in self._vault.key_ids():
+            key = keys_by_id.get(key_id)
+            if key is None or key.state is KeyState.Revoked:
+                self._vault.destroy(key_id)
 
     async def _describe(self, provider_id: str, description: ProviderDescription, actor: str) -> None:
         known = self._journal.state.providers.get(provider_id)

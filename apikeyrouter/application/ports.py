@@ -73,6 +73,9 @@ class Vault(Protocol):
     def destroy(self, key_id: str) -> None:
         """Overwrite and forget the material."""
 
+    def key_ids(self) -> Sequence[str]:
+        """Return the ids under which material is sealed."""
+
     def close(self) -> None:
         """Give the store back."""
 

@@ -36,7 +36,7 @@ from apikeyrouter.domain.interfaces.provider_adapter import (
     UpstreamCall,
     Usage,
 )
-from apikeyrouter.domain.models.system_error import LogUnavailableError
+from apikeyrouter.domain.models.system_error import KeyMaterialMissingError, LogUnavailableError
 from apikeyrouter.domain.routing import RouteQuestion, decide
 from apikeyrouter.domain.settlement import Outcome
 
@@ -103,18 +103,18 @@ class RouteRequest:
     async def _attempt(self, passage: Passage, attempt: Attempt[Answer]) -> Answer:
         """Decide and call until an answer is there; a failure changes the state, so decide again."""
         while True:
-            call = await self._next_call(passage)
+            decision = await self._next_decision(passage)
             try:
-                adapter = self._providers.adapter(passage.chosen.chosen.provider_id)
-                answer = await attempt(adapter, call)
+                adapter = self._providers.adapter(decision.chosen.provider_id)
+                answer = await attempt(adapter, self._call(passage, decision))
             except AttemptFailedError as failed:
                 await self._fail(passage, failed.failure)
             else:
                 passage.first_byte_us = self._upstream_returned(passage)
                 return answer
 
-    async def _next_call(self, passage: Passage) -> UpstreamCall:
-        """Decide, record, wait until the record is durable, and only then hand out the key."""
+    async def _next_decision(self, passage: Passage) -> RouteDecided:
+        """Decide, record, and wait until the record is durable: only then may the key be used."""
         decision, durable = self._decide(passage)
         if isinstance(decision, RouteRefused):
             await self._journal.settled(durable)
@@ -123,11 +123,19 @@ class RouteRequest:
         if self._durability.awaits_decision_before_call:
             await self._journal.settled(durable)
         passage.attempt_started_us = self._clock.elapsed_us()
+        return decision
+
+    def _call(self, passage: Passage, decision: RouteDecided) -> UpstreamCall:
+        try:
+            key_material = self._vault.unseal(decision.chosen.key_id)
+        except KeyMaterialMissingError as missing:
+            lost = Failure(failure_class=FailureClass.KeyRejected, code=missing.code, sent=False)
+            raise AttemptFailedError(lost) from None
         return UpstreamCall(
             operation=decision.facts.operation,
             model=decision.facts.model,
             body=passage.order.body,
-            key_material=self._vault.unseal(decision.chosen.key_id),
+            key_material=key_material,
             deadline_us=self._timeout_us - (passage.attempt_started_us - passage.started_us),
         )
 

@@ -36,7 +36,7 @@ class Member(NamedTuple):
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """The keys that could serve, in the order of their registration, and why the others could not.
 
-    `rows` point into the columns of the state, `everyone` into the arrays here. A price below zero is unknown.
+    `rows` point into the columns of the state, `everyone` into the arrays here; prices below 0 are unknown.
     """
 
     rows: Rows

@@ -143,6 +143,17 @@ class TestATakenPlace:
         assert not complaints
         assert log.available
 
+    async def test_a_waiter_that_left_keeps_the_others_from_nothing(self, log):
+        """One cancelled future among those that fail does not stop the rest from being told."""
+        await log.append([new("s", 1)])
+        failing = [log.append([new("s", 1)])]
+        while log.available and len(failing) < 3:
+            failing.append(log.append([new("t", len(failing))]))
+        failing[0].cancel()
+        async with asyncio.timeout(5):
+            ends = await asyncio.gather(*failing[1:], return_exceptions=True)
+        assert all(isinstance(end, LogUnavailableError) for end in ends)
+
 
 class TestReopening:
     async def test_a_log_in_order_is_left_as_it_is(self, log):

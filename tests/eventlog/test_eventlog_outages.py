@@ -11,9 +11,16 @@ import pytest
 from log_givens import append_until_refused, by_another_program, new, positions, run_of
 
 from apikeyrouter.adapters.eventlog import backlog
-from apikeyrouter.adapters.eventlog.connections import sqlite_warnings
+from apikeyrouter.adapters.eventlog.connections import (
+    WriterSettings,
+    open_writer,
+    sqlite_warnings,
+    wal_path,
+)
 from apikeyrouter.adapters.eventlog.lock import read_owner
 from apikeyrouter.adapters.eventlog.sqlite_log import SqliteLog
+from apikeyrouter.adapters.eventlog.sqlite_reader import Pages
+from apikeyrouter.adapters.eventlog.writer import insert
 from apikeyrouter.errors import ConfigurationError, ConflictError, LogUnavailableError
 
 
@@ -64,7 +71,7 @@ class TestWhenTheCapIsReached:
 
     async def test_an_append_that_is_too_large_is_not_stored_in_part(self, path):
         """An append of several statements is undone as a whole."""
-        log = SqliteLog(path, max_pages=40)
+        log = SqliteLog(path, max_pages=100)  # room for some of its statements
         with pytest.raises(LogUnavailableError):
             await log.append(run_of("s", 700, size=900))
         assert positions(log) == []
@@ -215,7 +222,8 @@ class TestWhenTheLoopChanges:
         log = SqliteLog(path)
 
         async def append_and_go():
-            log.append([new("s", 1)])
+            for number in range(30):
+                log.append(run_of(f"s{number}", 50))
 
         async def go_on():
             with pytest.raises(LogUnavailableError, match="loop"):
@@ -226,8 +234,10 @@ class TestWhenTheLoopChanges:
 
         asyncio.run(append_and_go())
         asyncio.run(go_on())
-        stored = [(r.position, r.stream) for r in log.read()]
-        assert stored in ([(1, "t")], [(1, "s"), (2, "t")])
+        stored = list(log.read())
+        assert [recorded.position for recorded in stored] == list(range(1, len(stored) + 1))
+        assert stored[-1].stream == "t"
+        assert len(stored) % 50 == 1
 
 
 class TestWhenWaitingIsCancelled:
@@ -236,6 +246,8 @@ class TestWhenWaitingIsCancelled:
         log, held_up = SqliteLog(path), threading.Event()
         await log.append([new("s", 1)])
         log._writer._jobs.put(held_up.wait)
+        while not log._writer._jobs.empty():
+            await asyncio.sleep(0)
         closing = asyncio.create_task(log.close())
         while log._writer._jobs.empty():
             await asyncio.sleep(0)
@@ -247,6 +259,18 @@ class TestWhenWaitingIsCancelled:
             await log.close()
         assert read_owner(path) is None
         assert positions(log) == [1]
+
+
+class TestReopeningWithoutNeed:
+    async def test_the_connection_is_left_alone(self, sqlite_log):
+        """What is appended while a needless `reopen` runs must not find positions set back."""
+        held_up = threading.Event()
+        sqlite_log._writer._jobs.put(held_up.wait)
+        try:
+            async with asyncio.timeout(5):
+                await sqlite_log.reopen()
+        finally:
+            held_up.set()
 
 
 class TestGrouping:
@@ -268,6 +292,23 @@ class TestGrouping:
         assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         await log.close()
+
+    def test_few_variables_a_statement_suffice(self, path):
+        """The largest append goes through a SQLite that was built with small limits."""
+        connection, _ = open_writer(WriterSettings(path, "NORMAL"), create=True)
+        with contextlib.closing(connection):
+            connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 1_000)
+            insert(connection, [value for row in range(1, 951) for value in (row, "s", row, "t", b"")])
+            assert connection.execute("SELECT count(*) FROM stored_events").fetchone() == (950,)
+
+    async def test_closing_beside_a_reader_moves_everything_into_the_main_file(self, path):
+        """SQLite itself would leave it to the last connection, and the reader's must not."""
+        log = SqliteLog(path)
+        await log.append(run_of("s", 10))
+        with contextlib.closing(Pages(path)) as reader:
+            reader.select("SELECT count(*) FROM stored_events", ())
+            await log.close()
+            assert wal_path(path).stat().st_size == 0
 
     async def test_closing_leaves_one_file_and_the_lock(self, path):
         """A log at rest is in its main file alone, ready to be copied."""

@@ -1,6 +1,6 @@
 """Real processes on one file: killed in the middle of work, refused as second writers, read beside."""
 
-import asyncio
+import fcntl
 import itertools
 import os
 import signal
@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from log_givens import files_in, new, positions
 
+from apikeyrouter.adapters.eventlog import lock
 from apikeyrouter.adapters.eventlog.lock import LogOwner, lock_path, read_owner
 from apikeyrouter.adapters.eventlog.sqlite_log import SqliteLog
 from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader
@@ -20,13 +21,6 @@ from apikeyrouter.errors import LogLockedError
 
 SCRIPT = Path(__file__).with_name("writing_process.py")
 URL = "http://127.0.0.1:8000"
-ASKING = """
-import sys
-from apikeyrouter.adapters.eventlog.lock import read_owner
-print(flush=True)
-while True:
-    read_owner(sys.argv[1])
-"""
 
 
 class Writer:
@@ -158,20 +152,13 @@ class TestLocked:
         await log.close()
         assert read_owner(path) is None
 
-    def test_asking_who_is_there_keeps_nobody_out(self, path):
-        """A tool's question and a server's start at the same time do not collide."""
-        asking = subprocess.Popen(
-            [sys.executable, "-c", ASKING, path],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        try:
-            asking.stdout.readline()
-            for _ in range(50):
-                asyncio.run(SqliteLog(path).close())
-        finally:
-            asking.kill()
-            asking.communicate()
+    async def test_asking_who_is_there_keeps_nobody_out(self, path, monkeypatch):
+        """A tool that holds the lock for the instant of its question only delays a server's start."""
+        lock_path(path).touch()
+        with lock_path(path).open() as asking:
+            fcntl.flock(asking, fcntl.LOCK_SH)
+            monkeypatch.setattr(lock.time, "sleep", lambda _: fcntl.flock(asking, fcntl.LOCK_UN))
+            await SqliteLog(path).close()
 
     @pytest.mark.parametrize("content", [b"", b'{"pid":"x"}\n', b"\xff" * 10_000])
     async def test_an_unreadable_owner_is_another_process(self, path, sqlite_log, content):

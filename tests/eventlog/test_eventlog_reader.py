@@ -1,5 +1,6 @@
 """Reading a file that is no log, or not only ours."""
 
+import sqlite3
 import sys
 
 import pytest
@@ -80,6 +81,27 @@ class TestALogAtRest:
         await log.close()
         assert pages.select("SELECT count(*) FROM stored_events", ()) == [(5,)]
         pages.close()
+
+    async def test_an_error_of_half_written_pages_is_no_error(self, closed_path):
+        """What SQLite thinks of a file that changed under its hands does not count."""
+
+        class Confused:
+            def execute(self, *_):
+                raise sqlite3.DatabaseError
+
+            def close(self):
+                pass
+
+        pages = sqlite_reader.Pages(closed_path)
+        pages.close()
+        log = SqliteLog(closed_path)
+        await log.append([new("s", 4)])
+        await log.close()
+        pages._connection = Confused()
+        assert pages.select("SELECT count(*) FROM stored_events", ()) == [(4,)]
+        pages._connection = Confused()
+        with pytest.raises(LogUnavailableError):
+            pages.select("SELECT count(*) FROM stored_events", ())
 
     async def test_a_file_that_never_rests_is_given_up(self, closed_path, monkeypatch):
         """Retrying has an end."""

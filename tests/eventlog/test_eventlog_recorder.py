@@ -1,6 +1,7 @@
 """Our table under the library's own tests of recorders, and the library on a log that we wrote."""
 
 import contextlib
+import itertools
 import sqlite3
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import InfrastructureFactory, StoredEvent
 from log_givens import by_another_program, run_of
 
+from apikeyrouter.adapters.eventlog import recorder as recorder_module
 from apikeyrouter.adapters.eventlog.mapper import to_stored
 from apikeyrouter.adapters.eventlog.recorder import LogDatastore, LogFactory, LogRecorder
 from apikeyrouter.adapters.eventlog.sqlite_log import SqliteLog
@@ -82,6 +84,34 @@ class TestSubscriptions:
         with recorder.subscribe() as subscription:
             other.insert_events([StoredEvent("s", 1, "t", b"x")])
             assert next(subscription).state == b"x"
+
+    @pytest.mark.parametrize("end", ["stored", "stopped"])
+    def test_one_that_waits_is_woken_at_once(self, tmp_path, monkeypatch, end):
+        """What its recorder stores is delivered, and `stop` ends it, without waiting for the next look."""
+        monkeypatch.setattr(recorder_module, "_POLL_S", 60.0)
+        recorder, looked, delivered = recorder_at(tmp_path / "log.db"), threading.Event(), []
+        select = recorder.select_notifications
+
+        def select_and_tell(*arguments, **options):
+            try:
+                return select(*arguments, **options)
+            finally:
+                looked.set()
+
+        monkeypatch.setattr(recorder, "select_notifications", select_and_tell)
+        subscription = recorder.subscribe()
+        waiting = threading.Thread(
+            target=lambda: delivered.extend(itertools.islice(subscription, 1)), daemon=True
+        )
+        waiting.start()
+        assert looked.wait(10)
+        if end == "stored":
+            recorder.insert_events([StoredEvent("s", 1, "t", b"x")])
+        else:
+            subscription.stop()
+        waiting.join(10)
+        assert not waiting.is_alive()
+        assert len(delivered) == (end == "stored")
 
 
 class TestDurability:

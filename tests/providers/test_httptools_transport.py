@@ -1,11 +1,15 @@
 """What the lean transport promises beyond the contract: its pool, TLS, and connections gone wrong."""
 
 import asyncio
+import contextlib
 import socket
+from unittest.mock import Mock
 
 import pytest
 from raw_server import KEY, answering, response, until
 
+from apikeyrouter.adapters.providers.http_connection import Connection
+from apikeyrouter.adapters.providers.http_exchange import Exchange
 from apikeyrouter.adapters.providers.httptools_transport import HttptoolsTransport
 from apikeyrouter.adapters.providers.transport import Deadlines, HttpRequest, TransportError
 from apikeyrouter.domain.failures import FailureClass
@@ -53,7 +57,7 @@ class TestThePool:
         """A connection that nobody needs is given back."""
         transport = HttptoolsTransport(idle_connection_s=0.05)
         server = await server_for(answering(response(b"ok")))
-        await read(transport, server)
+        await read(transport, server, Deadlines())
         await until(server.peers[0].gone.is_set, "the close")
         assert await read(transport, server) == b"ok"
 
@@ -68,18 +72,29 @@ class TestThePool:
     def test_connections_do_not_outlive_their_loop(self):
         """A transport that is used by a second event loop starts with an empty pool."""
         transport = HttptoolsTransport()
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+        with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as peers:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-            asyncio.run(self._one_exchange(transport, listener, url))
-            asyncio.run(self._one_exchange(transport, listener, url))
+            for _ in range(2):
+                asyncio.run(self._one_exchange(transport, listener, url, peers))
 
-    async def _one_exchange(self, transport, listener, url):
+    async def _one_exchange(self, transport, listener, url, peers):
         asked = HttpRequest(method="GET", url=url, headers=[], body=b"", deadlines=PATIENT)
         sending = asyncio.create_task(transport.send(asked))
-        peer = await asyncio.to_thread(lambda: listener.accept()[0])
-        with peer:
-            peer.sendall(response(b"ok"))
-            assert await (await sending).read(10) == b"ok"
+        listener.settimeout(5)
+        peer = peers.enter_context(await asyncio.to_thread(lambda: listener.accept()[0]))
+        peer.sendall(response(b"ok"))
+        assert await (await sending).read(10) == b"ok"
+
+    async def test_a_connection_the_server_has_closed_is_forgotten(self, lean, server_for):
+        """From the goodbye on it is not used, and soon it is not even kept."""
+        server = await server_for(answering(response(b"ok")))
+        await read(lean, server)
+        (kept,) = next(iter(lean._idle.values()))
+        kept.eof_received()
+        assert await read(lean, server) == b"ok"
+        assert len(server.peers) == 2
+        server.peers[1].half_close()
+        await until(lambda: not any(lean._idle.values()), "the forgetting")
 
 
 class TestConnectionsGoneWrong:
@@ -144,6 +159,36 @@ class TestConnectionsGoneWrong:
         answer = await lean.send(big)
         assert (answer.status, await answer.read(100)) == (413, b"too large")
         assert not any(lean._idle.values())
+
+    async def test_a_goodbye_before_the_body_was_taken_is_told_at_once(self, lean, server_for):
+        """A server that stops answering while we still write leaves nothing to wait for."""
+
+        async def script(peer):
+            await until(lambda: peer._received)
+            peer._pump.cancel()
+            peer._writer.transport.pause_reading()
+            peer.half_close()
+            await peer.request()
+
+        server = await server_for(script)
+        big = HttpRequest(
+            method="POST", url=server.url, headers=[], body=b"x" * 50_000_000, deadlines=PATIENT
+        )
+        with pytest.raises(TransportError) as caught:
+            await lean.send(big)
+        assert caught.value.failure_class is FailureClass.BrokenAnswer
+
+    async def test_a_large_head_is_refused_however_it_arrives(self):
+        """The bound holds within one packet, too, and beside a body that follows at once."""
+        loop = asyncio.get_running_loop()
+        connection = Connection(loop, lambda _: None, lambda _: None)
+        connection.connection_made(Mock(get_write_buffer_size=lambda: 0))
+        exchange = Exchange(loop, PATIENT, head_only=False)
+        connection.begin(exchange, b"", b"")
+        connection.data_received(response(b"body", headers=(f"X-Long: {'a' * 100_000}",)))
+        with pytest.raises(TransportError) as caught:
+            await exchange.head()
+        assert caught.value.failure_class is FailureClass.MalformedAnswer
 
     @pytest.mark.parametrize(
         "endless",
@@ -267,6 +312,19 @@ class TestConnecting:
         with pytest.raises(asyncio.CancelledError):
             await sending
         await until(server.peers[0].gone.is_set, "the close")
+
+    async def test_a_connect_given_up_as_it_succeeds_is_closed(self, server_for):
+        """Leaving in the very moment in which the connection comes up leaves none behind."""
+
+        class Unlucky(HttptoolsTransport):
+            async def _dial(self, *where):
+                await super()._dial(*where)
+                raise asyncio.CancelledError
+
+        server = await server_for(answering(response(b"ok")))
+        with pytest.raises(asyncio.CancelledError):
+            await read(Unlucky(), server)
+        await until(lambda: server.peers and server.peers[0].gone.is_set(), "the close")
 
     async def test_cancelling_at_every_step_leaves_no_connection_in_use(self, lean, server_for):
         """Wherever in an exchange the caller leaves, its connection is closed or free again."""

@@ -80,7 +80,7 @@ class TestAnyPackets:
     @AT_ONCE
     @given(st.lists(st.binary(max_size=60), max_size=8))
     def test_any_bytes_end_in_a_failure_that_has_a_name(self, packets):
-        """Garbage is classified, never an exception of another kind."""
+        """Garbage that is no end is classified, never an exception of another kind."""
         passed, failed, *_ = asyncio.run(outcome([event(), *packets]))
-        assert failed is not None
+        assert failed is not None or passed.rstrip().endswith(b"[DONE]")
         assert passed.startswith(event())

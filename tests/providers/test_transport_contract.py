@@ -6,6 +6,7 @@ import pytest
 from asking import MIB, exchange, failure, request
 from raw_server import KEY, answering, chunked, response, until
 
+from apikeyrouter.adapters.providers import http_connection, httpx_transport
 from apikeyrouter.adapters.providers.transport import Deadlines, TransportError
 from apikeyrouter.domain.failures import FailureClass
 
@@ -70,9 +71,13 @@ class TestAnExchange:
 
     async def test_head_has_no_body_whatever_its_length_says(self, transport, server_for):
         """The length in an answer to HEAD describes a body that does not come."""
-        server = await server_for(answering(response(headers=("Content-Length: 999",), framing="none")))
-        answer, body = await exchange(transport, server, method="HEAD", body=b"")
-        assert (answer.status, body) == (200, b"")
+        for answered in (
+            response(headers=("Content-Length: 999",), framing="none"),
+            response(b"a body anyway"),
+        ):
+            server = await server_for(answering(answered))
+            answer, body = await exchange(transport, server, method="HEAD", body=b"")
+            assert (answer.status, body) == (200, b"")
 
     async def test_interim_answers_are_skipped(self, transport, server_for):
         """100 and 103 are not the answer."""
@@ -180,8 +185,12 @@ class TestKeepAlive:
         _, body = await exchange(transport, server)
         assert (body, len(server.peers)) == (b"next", 1)
 
-    async def test_a_stream_that_does_not_end_after_its_end_is_dropped(self, transport, server_for):
+    async def test_a_stream_that_does_not_end_after_its_end_is_dropped(
+        self, transport, server_for, monkeypatch
+    ):
         """Whatever goes on after the last event is discarded only up to a bound."""
+        monkeypatch.setattr(http_connection, "DRAIN_S", 60)
+        monkeypatch.setattr(httpx_transport, "DRAIN_S", 60)
 
         async def script(peer):
             await peer.request()
@@ -254,6 +263,23 @@ class TestChunks:
         await self._until_steady(lambda: written)
         assert written < 40
         assert sum([len(chunk) async for chunk in answer.chunks()]) == 64 * MIB
+
+    async def test_a_reader_that_comes_late_reads_the_whole(self, transport, server_for):
+        """An answer held back for want of a reader goes on when it is read whole."""
+        written = 0
+
+        async def script(peer):
+            nonlocal written
+            await peer.request()
+            await peer.send(response(headers=(f"Content-Length: {32 * MIB}",), framing="none"))
+            for _ in range(32):
+                await peer.send(b"x" * MIB)
+                written += 1
+
+        answer = await transport.send(request(await server_for(script)))
+        await self._until_steady(lambda: written)
+        assert written < 32
+        assert len(await answer.read(32 * MIB)) == 32 * MIB
 
     @staticmethod
     async def _until_steady(value):

@@ -72,7 +72,7 @@ def leaks(texts: dict[str, bytes]) -> list[tuple[str, str]]:
 
 
 async def test_no_stretch_of_any_key_appears_anywhere(tmp_path):
-    """Twenty shapes of keys go through registration, use, failure, rotation and death; then all is searched."""
+    """Twenty shapes of keys are registered, used, rotated and revoked; then everything is searched."""
     keys = {name: KeyScript(key=secret, faults=FAULTS) for name, secret in GOOD.items()}
     texts: dict[str, bytes] = {}
     async with ScriptedProvider(Script(keys=keys)) as provider:

@@ -61,7 +61,6 @@ class WriterLock:
     def release(self) -> None:
         """Let another process write. The file stays: removing it would let two processes lock two files."""
         if self.held:
-            os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -12,7 +12,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from apikeyrouter.adapters.providers.countdown import Countdown
 from apikeyrouter.adapters.providers.http_exchange import Exchange
-from apikeyrouter.adapters.providers.limits import DRAIN_S, MAX_HEAD_BYTES, MAX_HEADERS
+from apikeyrouter.adapters.providers.limits import DRAIN_S, MAX_HEAD_BYTES
 from apikeyrouter.domain.failures import FailureClass
 
 _LARGE_BODY_BYTES = 64 * 1024
@@ -163,7 +163,7 @@ class Connection(asyncio.Protocol):
         """Keep a header, within bounds; trailers count but are dropped."""
         self._head_bytes += len(name) + len(value)
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-        if self._head_bytes > MAX_HEAD_BYTES or len(self._headers) > MAX_HEADERS:
+        if self._head_bytes > MAX_HEAD_BYTES:
             raise UnfitHeadError
 
     def on_headers_complete(self) -> None:
@@ -210,7 +210,7 @@ class Connection(asyncio.Protocol):
     def _conclude(self, exchange: Exchange) -> None:
         self._exchange = None
         exchange.end()
-        if self._keeps_alive and self.open and not self._wire.get_write_buffer_size():
+        if self._keeps_alive and not self._wire.get_write_buffer_size():
             self._listen()
             self._on_free(self)
         else:

@@ -65,6 +65,10 @@ class SealedVault:
         self._unsealed.pop(key_id, None)
         self._store.delete(key_id)
 
+    def key_ids(self) -> list[str]:
+        """Return the ids under which material is sealed."""
+        return self._store.subjects()
+
     def close(self) -> None:
         """Forget what is open, and give the store back."""
         self._unsealed.clear()

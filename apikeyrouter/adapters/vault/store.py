@@ -72,6 +72,13 @@ class VaultStore:
             self._database.execute("delete from sealed where subject = ?", [subject])
             self._sweep()
 
+    def subjects(self) -> list[str]:
+        """Return for whom something is sealed."""
+        with self._readable():
+            return [
+                row["subject"] for row in self._database.query("select subject from sealed order by subject")
+            ]
+
     def is_empty(self) -> bool:
         """Tell whether nothing is sealed here."""
         with self._readable():

@@ -51,7 +51,7 @@ class OwnNode(NamedTuple):
     """A node of this command's own, with a management key that nobody else learns."""
 
     node: "Node"
-    management_keys: tuple[str, ...]
+    management_keys: dict[str, str]
 
 
 def manage(database: str | None, act: Callable[[Management], Awaitable[Result]]) -> Result:
@@ -95,7 +95,7 @@ async def _own_node(settings: "RouterSettings") -> AsyncIterator["httpx.AsyncCli
     node = await open_node(settings)
     try:
         run_key = secrets.token_urlsafe(32)
-        transport = httpx.ASGITransport(management_app(OwnNode(node, (run_key,))))
+        transport = httpx.ASGITransport(management_app(OwnNode(node, {"command-line": run_key})))
         headers = {"x-api-key": run_key}
         async with httpx.AsyncClient(
             transport=transport, base_url="http://own-node", headers=headers

@@ -39,11 +39,12 @@ class Proxy:
         return self._node
 
     @property
-    def management_keys(self) -> tuple[str, ...]:
-        """The keys that open the management API; with none, nobody may."""
+    def management_keys(self) -> dict[str, str]:
+        """The keys that open the management API, by who holds them; with none, nobody may."""
         configured = self.node.settings.management_api_key
-        keys = (configured.get_secret_value() if configured else None, self._run_key)
-        return tuple(key for key in keys if key)
+        keys = {"management-api": configured.get_secret_value() if configured else None}
+        keys["command-line"] = self._run_key
+        return {actor: key for actor, key in keys.items() if key}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event of ASGI."""

@@ -8,10 +8,8 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from apikeyrouter.bootstrap import adapter_for
 from apikeyrouter.domain.models.api_key import APIKey
 from apikeyrouter.domain.models.system_error import ConflictError
-from apikeyrouter.interfaces.http.node_access import NodeDependency
+from apikeyrouter.interfaces.http.node_access import Actor, NodeDependency
 from apikeyrouter.interfaces.views import api_key, provider_view
-
-ACTOR = "management-api"
 
 router = APIRouter(tags=["management"])
 
@@ -53,7 +51,7 @@ async def list_providers(node: NodeDependency) -> list[dict[str, Any]]:
 
 
 @router.post("/providers", status_code=201)
-async def register_provider(new: NewProvider, node: NodeDependency) -> dict[str, Any]:
+async def register_provider(new: NewProvider, node: NodeDependency, actor: Actor) -> dict[str, Any]:
     """Register a provider of a built-in kind; one that the log knows is replaced with `overwrite` only."""
     if new.provider_id in node.state.providers and not new.overwrite:
         raise ConflictError(
@@ -61,7 +59,7 @@ async def register_provider(new: NewProvider, node: NodeDependency) -> dict[str,
             param="provider_id",
         )
     adapter = adapter_for(new.kind, new.base_url, new.models, node.settings)
-    await node.manage.register_provider(new.provider_id, adapter, actor=ACTOR, overwrite=new.overwrite)
+    await node.manage.register_provider(new.provider_id, adapter, actor=actor, overwrite=new.overwrite)
     return provider_view(node.state.providers[new.provider_id])
 
 
@@ -72,10 +70,10 @@ async def list_keys(node: NodeDependency) -> list[APIKey]:
 
 
 @router.post("/keys", status_code=201)
-async def register_key(new: NewKey, node: NodeDependency) -> APIKey:
+async def register_key(new: NewKey, node: NodeDependency, actor: Actor) -> APIKey:
     """Seal a key and make it a candidate."""
     material = new.key_material.get_secret_value()
-    key = await node.manage.register_key(material, new.provider_id, new.metadata, actor=ACTOR)
+    key = await node.manage.register_key(material, new.provider_id, new.metadata, actor=actor)
     return api_key(node.state, key)
 
 
@@ -86,25 +84,25 @@ async def get_key(key_id: str, node: NodeDependency) -> APIKey:
 
 
 @router.post("/keys/{key_id}/rotate")
-async def rotate_key(key_id: str, new: NewMaterial, node: NodeDependency) -> APIKey:
+async def rotate_key(key_id: str, new: NewMaterial, node: NodeDependency, actor: Actor) -> APIKey:
     """Replace a key's material; a rejected key is healed by it."""
-    key = await node.manage.rotate_key(key_id, new.key_material.get_secret_value(), actor=ACTOR)
+    key = await node.manage.rotate_key(key_id, new.key_material.get_secret_value(), actor=actor)
     return api_key(node.state, key)
 
 
 @router.post("/keys/{key_id}/disable")
-async def disable_key(key_id: str, node: NodeDependency) -> APIKey:
+async def disable_key(key_id: str, node: NodeDependency, actor: Actor) -> APIKey:
     """Take a key out of service; requests under way finish."""
-    return api_key(node.state, await node.manage.disable_key(key_id, actor=ACTOR))
+    return api_key(node.state, await node.manage.disable_key(key_id, actor=actor))
 
 
 @router.post("/keys/{key_id}/enable")
-async def enable_key(key_id: str, node: NodeDependency) -> APIKey:
+async def enable_key(key_id: str, node: NodeDependency, actor: Actor) -> APIKey:
     """Bring a disabled key back."""
-    return api_key(node.state, await node.manage.enable_key(key_id, actor=ACTOR))
+    return api_key(node.state, await node.manage.enable_key(key_id, actor=actor))
 
 
 @router.post("/keys/{key_id}/revoke")
-async def revoke_key(key_id: str, node: NodeDependency) -> APIKey:
+async def revoke_key(key_id: str, node: NodeDependency, actor: Actor) -> APIKey:
     """End a key for ever and destroy its material."""
-    return api_key(node.state, await node.manage.revoke_key(key_id, actor=ACTOR))
+    return api_key(node.state, await node.manage.revoke_key(key_id, actor=actor))

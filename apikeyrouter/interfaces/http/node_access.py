@@ -29,19 +29,22 @@ def running_node(request: Request) -> Node:
 NodeDependency = Annotated[Node, Depends(running_node)]
 
 
-def require_management_key(request: Request) -> None:
-    """Refuse a call without a management key: the configured one, or the one made for this run."""
+def authorized_actor(request: Request) -> str:
+    """Name who manages, by the key that was given; refuse a call without one."""
     given = _given_key(request).encode()
-    accepted: tuple[str, ...] = request.app.state.proxy.management_keys
-    matches = [hmac.compare_digest(given, key.encode()) for key in accepted]
-    if not any(matches):
+    accepted: dict[str, str] = request.app.state.proxy.management_keys
+    actors = [actor for actor, key in accepted.items() if hmac.compare_digest(given, key.encode())]
+    if not actors:
         raise UnauthorizedError(
             "management calls need a management key, as X-API-Key or bearer token: "
             "set APIKEYROUTER_MANAGEMENT_API_KEY, or use the command line on the server's own machine"
         )
 
+    return actors[0]
 
-ManagementKey = Depends(require_management_key)
+
+Actor = Annotated[str, Depends(authorized_actor)]
+ManagementKey = Depends(authorized_actor)
 
 
 def _given_key(request: Request) -> str:
