@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 
-
 from apikeyrouter.application.notices import notices
 from apikeyrouter.application.ports import Clock, EventLog
 from apikeyrouter.domain.events import (

@@ -12,6 +12,7 @@ from apikeyrouter.domain.models.api_key import ELIGIBLE_STATES, KeyState
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
+Which = Rows | slice
 
 LOAD_HALF_LIFE_US = 60_000_000
 OUTCOME_HALF_LIFE_US = 600_000_000
@@ -19,14 +20,18 @@ REBASE_HALF_LIVES = 256
 FIRST_CAPACITY = 16
 KEY_STATES = tuple(KeyState)
 
+DISPATCHED = 0
+SUCCEEDED, FAILED, FIRST_BYTE_US = range(3)
+"""The lines of the decayed sums."""
+
 
 class DecayedColumns:
-    """Sums that forget: all rows share a landmark, so the present is one multiplication away."""
+    """Sums that forget, one line a kind: all share a landmark, so the present is one multiplication away."""
 
-    def __init__(self, half_life_us: int, names: tuple[str, ...], capacity: int) -> None:
+    def __init__(self, half_life_us: int, kinds: int, capacity: int) -> None:
         self.half_life_us = half_life_us
         self.landmark_us = 0
-        self.sums: dict[str, Floats] = {name: np.zeros(capacity) for name in names}
+        self.sums: Floats = np.zeros((kinds, capacity))
 
     def weight(self, at_us: int) -> float:
         """Return what an observation at this instant adds, moving the landmark when numbers grow large."""
@@ -41,8 +46,7 @@ class DecayedColumns:
 
     def _rebase(self, steps: int) -> int:
         half_lives = steps // STEPS
-        for name, column in self.sums.items():
-            self.sums[name] = np.ldexp(column, -half_lives)
+        self.sums = np.ldexp(self.sums, -half_lives)
         self.landmark_us += half_lives * self.half_life_us
         return half_lives * STEPS
 
@@ -56,10 +60,8 @@ class KeyColumns:
         self.state_code = np.zeros(FIRST_CAPACITY, dtype=np.int8)
         self.weight = np.ones(FIRST_CAPACITY)
         self.in_flight = np.zeros(FIRST_CAPACITY)
-        self.load = DecayedColumns(LOAD_HALF_LIFE_US, ("dispatched",), FIRST_CAPACITY)
-        self.outcomes = DecayedColumns(
-            OUTCOME_HALF_LIFE_US, ("succeeded", "failed", "first_byte_us"), FIRST_CAPACITY
-        )
+        self.load = DecayedColumns(LOAD_HALF_LIFE_US, 1, FIRST_CAPACITY)
+        self.outcomes = DecayedColumns(OUTCOME_HALF_LIFE_US, 3, FIRST_CAPACITY)
         self.state_ref: list[EventRef] = []
         self.load_ref: list[EventRef | None] = []
         self.outcome_ref: list[EventRef | None] = []
@@ -87,7 +89,7 @@ class KeyColumns:
         """Count a request on its way to this key."""
         self.in_flight[row] += 1.0
         weight = self.load.weight(at_us)
-        self.load.sums["dispatched"][row] += weight
+        self.load.sums[DISPATCHED, row] += weight
         self.load_ref[row] = ref
 
     def finish(self, row: int, ref: EventRef) -> None:
@@ -98,14 +100,14 @@ class KeyColumns:
     def succeed(self, row: int, at_us: int, first_byte_us: int, ref: EventRef) -> None:
         """Remember a success and how fast it was."""
         weight = self.outcomes.weight(at_us)
-        self.outcomes.sums["succeeded"][row] += weight
-        self.outcomes.sums["first_byte_us"][row] += weight * first_byte_us
+        self.outcomes.sums[SUCCEEDED, row] += weight
+        self.outcomes.sums[FIRST_BYTE_US, row] += weight * first_byte_us
         self.outcome_ref[row] = ref
 
     def fail(self, row: int, at_us: int, ref: EventRef) -> None:
         """Remember a failure that was not the request's own fault."""
         weight = self.outcomes.weight(at_us)
-        self.outcomes.sums["failed"][row] += weight
+        self.outcomes.sums[FAILED, row] += weight
         self.outcome_ref[row] = ref
 
     def _grow(self) -> None:
@@ -115,5 +117,4 @@ class KeyColumns:
         self.weight = np.concatenate([self.weight, np.ones(extra)])
         self.in_flight = np.concatenate([self.in_flight, np.zeros(extra)])
         for decayed in (self.load, self.outcomes):
-            for name, column in decayed.sums.items():
-                decayed.sums[name] = np.concatenate([column, np.zeros(extra)])
+            decayed.sums = np.concatenate([decayed.sums, np.zeros((len(decayed.sums), extra))], axis=1)

@@ -25,7 +25,7 @@ class Eligible(NamedTuple):
 
 def by_state(state: RouterState, pool: Pool, tried: Sequence[str]) -> Eligible:
     """Drop keys that rest, are switched off or rejected, or were tried for this request already."""
-    mask = state.columns.available[pool.rows]
+    mask = state.columns.available[pool.which]
     if not tried and mask.all():
         return Eligible(pool.everyone, pool.excluded, pool.exclusions)
     account = _Account(state, pool, pool.excluded)

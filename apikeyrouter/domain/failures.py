@@ -175,6 +175,11 @@ BY_CODE: dict[str, FailureClass] = {
     "invalid_api_key": FailureClass.KeyRejected,
     "account_deactivated": FailureClass.KeyRejected,
     "model_not_found": FailureClass.ModelNotFound,
+    # The next ones name what comes without a status of its own, inside a 200 or a stream.
+    "rate_limit_exceeded": FailureClass.RateLimited,
+    "overloaded_error": FailureClass.Overloaded,
+    "context_length_exceeded": FailureClass.InvalidRequest,
+    "invalid_request_error": FailureClass.InvalidRequest,
 }
 
 
@@ -195,10 +200,15 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def wait_us(self) -> int:
-        """How long the key must rest: what the provider said, bounded, or the class's default."""
+        """How long the key must rest: what the provider said, bounded, or the class's default.
+
+        Gone quota is not back in the seconds that some providers name beside it.
+        """
         if self.retry_after_us is None:
             return self.handling.default_wait_us
-        return min(max(self.retry_after_us, 0), LONGEST_WAIT_US)
+        said_us = min(max(self.retry_after_us, 0), LONGEST_WAIT_US)
+        gone = self.failure_class is FailureClass.QuotaExhausted
+        return max(said_us, self.handling.default_wait_us) if gone else said_us
 
 
 class AttemptFailedError(Exception):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from apikeyrouter.domain.columns import Floats, Rows
+from apikeyrouter.domain.columns import Floats, Rows, Which
 from apikeyrouter.domain.events import EventRef, Exclusion, ModelOffer, RequestFacts
 from apikeyrouter.domain.key_metadata import declaration
 from apikeyrouter.domain.keys import Key
@@ -36,10 +36,12 @@ class Member(NamedTuple):
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """The keys that could serve, in the order of their registration, and why the others could not.
 
-    `rows` point into the columns of the state, `everyone` into the arrays here; prices below 0 are unknown.
+    `rows` point into the columns of the state, and so does `which`, as a slice where they stand in a row.
+    `everyone` points into the arrays here. Prices below 0 are unknown.
     """
 
     rows: Rows
+    which: Which
     everyone: Rows
     members: tuple[Member, ...]
     input_price: Floats
@@ -123,8 +125,10 @@ def _pool(members: list[Member], excluded: dict[str, int], exclusions: list[Excl
     offers = [member.offer for member in members]
     input_price = _floats([_price(offer, "input_nano_usd_per_mtok") for offer in offers])
     output_price = _floats([_price(offer, "output_nano_usd_per_mtok") for offer in offers])
+    rows = [member.key.row for member in members]
     return Pool(
-        rows=np.array([member.key.row for member in members], dtype=np.intp),
+        rows=np.array(rows, dtype=np.intp),
+        which=_which(rows),
         everyone=np.arange(len(members)),
         members=tuple(members),
         input_price=input_price,
@@ -134,6 +138,11 @@ def _pool(members: list[Member], excluded: dict[str, int], exclusions: list[Excl
         excluded=excluded,
         exclusions=tuple(exclusions),
     )
+
+
+def _which(rows: list[int]) -> Which:
+    in_a_row = bool(rows) and rows == list(range(rows[0], rows[0] + len(rows)))
+    return slice(rows[0], rows[0] + len(rows)) if in_a_row else np.array(rows, dtype=np.intp)
 
 
 def _price(offer: ModelOffer | None, side: str) -> float:

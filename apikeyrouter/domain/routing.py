@@ -54,9 +54,9 @@ def decide(state: RouterState, question: RouteQuestion) -> RouteDecided | RouteR
 def _score(state: RouterState, question: RouteQuestion, pool: Pool, eligible: Eligible) -> Scores:
     facts, indices = question.facts, eligible.indices
     bound = pool.cost_bounds(facts.input_tokens_bound, facts.output_tokens_bound)
-    rows, quality = pool.rows, pool.quality
+    rows, quality = pool.which, pool.quality
     if indices is not pool.everyone:
-        rows, quality, bound = rows[indices], quality[indices], bound[indices]
+        rows, quality, bound = pool.rows[indices], quality[indices], bound[indices]
     now_us = max(question.at_us, state.latest_us)
     return score_all(state.columns, rows, quality, bound, now_us)
 

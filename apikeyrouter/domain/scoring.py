@@ -8,7 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from apikeyrouter.domain.columns import Floats, KeyColumns, Rows
+from apikeyrouter.domain.columns import (
+    DISPATCHED,
+    FAILED,
+    FIRST_BYTE_US,
+    SUCCEEDED,
+    Floats,
+    KeyColumns,
+    Which,
+)
 from apikeyrouter.domain.events import Policy
 
 PRIOR_SUCCESSES = 4.0
@@ -59,34 +67,29 @@ def score_fairness(in_flight: Floats, dispatched: Floats, weight: Floats) -> Flo
 
 def expected_latency_us(succeeded: Floats, first_byte_us: Floats) -> Floats:
     """Expect the mean time to the first byte; a key without history is given the best one's, and so a try."""
-    observed = succeeded > LEAST_OBSERVED
-    if observed.all():
+    if lowest(succeeded) > LEAST_OBSERVED:
         mean = first_byte_us / succeeded
         best = lowest(mean)
-    elif observed.any():
+    else:
+        observed = succeeded > LEAST_OBSERVED
+        if not observed.any():
+            return np.ones(len(succeeded))
         mean = np.divide(first_byte_us, succeeded, out=np.full(len(succeeded), np.inf), where=observed)
         best = lowest(mean)
         mean[~observed] = best
-    else:
-        return np.ones(len(succeeded))
     prior = PRIOR_LATENCY_OBSERVATIONS
     return np.asarray((succeeded * mean + prior * best) / (succeeded + prior))
 
 
-def score_all(columns: KeyColumns, rows: Rows, quality: Floats, cost_bound: Floats, now_us: int) -> Scores:
+def score_all(columns: KeyColumns, rows: Which, quality: Floats, cost_bound: Floats, now_us: int) -> Scores:
     """Score the candidates in these rows by every criterion."""
-    outcome_scale = columns.outcomes.scale(now_us)
-    outcomes = columns.outcomes.sums
-    succeeded = outcomes["succeeded"][rows] * outcome_scale
-    latency_us = expected_latency_us(succeeded, outcomes["first_byte_us"][rows] * outcome_scale)
+    outcomes = columns.outcomes.sums[:, rows] * columns.outcomes.scale(now_us)
+    dispatched = columns.load.sums[DISPATCHED, rows] * columns.load.scale(now_us)
+    latency_us = expected_latency_us(outcomes[SUCCEEDED], outcomes[FIRST_BYTE_US])
     return Scores(
         cost=score_cost(cost_bound),
-        reliability=score_reliability(succeeded, outcomes["failed"][rows] * outcome_scale),
-        fairness=score_fairness(
-            columns.in_flight[rows],
-            columns.load.sums["dispatched"][rows] * columns.load.scale(now_us),
-            columns.weight[rows],
-        ),
+        reliability=score_reliability(outcomes[SUCCEEDED], outcomes[FAILED]),
+        fairness=score_fairness(columns.in_flight[rows], dispatched, columns.weight[rows]),
         latency=lowest(latency_us) / latency_us,
         quality=quality,
         cost_bound_nano_usd=cost_bound,

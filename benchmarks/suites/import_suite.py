@@ -8,7 +8,8 @@ from benchmarks import report
 from benchmarks.suites import Options
 
 STATEMENTS = {
-    "apikeyrouter": "import apikeyrouter",
+    "apikeyrouter, names not yet used": "import apikeyrouter",
+    "apikeyrouter's router": "from apikeyrouter import ApiKeyRouter",
     "apikeyrouter's app": "import apikeyrouter.interfaces.http.app",
     "apikeyrouter's command line": "import apikeyrouter.interfaces.cli.main",
     "fastapi alone, to compare": "import fastapi",

@@ -85,8 +85,9 @@ def test_an_exhausted_key_recovers_by_serving(state):
     """Exhausted, then Recovering when its window resets, then Available after a success."""
     given(state, suffer(state, FailureClass.QuotaExhausted, retry_after_us=SECOND_US))
     assert state.keys["k"].state is KeyState.Exhausted
+    assert state.keys["k"].until_us == START_US + 3600 * SECOND_US
     assert suffer(state, FailureClass.RateLimited, retry_after_us=9 * SECOND_US) is None
-    recovering = given(state, keys.wake(state.keys["k"], at_us=START_US + SECOND_US))
+    recovering = given(state, keys.wake(state.keys["k"], at_us=START_US + 3600 * SECOND_US))
     assert recovering.state is KeyState.Recovering
     healed = given(state, keys.succeed(recovering, at_us=START_US, evidence=EVIDENCE))
     assert healed.state is KeyState.Available

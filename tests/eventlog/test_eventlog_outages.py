@@ -12,6 +12,7 @@ from log_givens import append_until_refused, by_another_program, new, positions,
 
 from apikeyrouter.adapters.eventlog import backlog
 from apikeyrouter.adapters.eventlog.connections import (
+    PAGE_BYTES,
     WriterSettings,
     open_writer,
     sqlite_warnings,
@@ -71,7 +72,7 @@ class TestWhenTheCapIsReached:
 
     async def test_an_append_that_is_too_large_is_not_stored_in_part(self, path):
         """An append of several statements is undone as a whole."""
-        log = SqliteLog(path, max_pages=100)  # room for some of its statements
+        log = SqliteLog(path, max_pages=60)  # room for some of its statements
         with pytest.raises(LogUnavailableError):
             await log.append(run_of("s", 700, size=900))
         assert positions(log) == []
@@ -87,7 +88,7 @@ class TestWhenTheCapIsReached:
         with pytest.raises(LogUnavailableError):
             await log.reopen()
         await log.close()
-        assert path.stat().st_size <= 60 * 4096
+        assert path.stat().st_size <= 60 * PAGE_BYTES
 
     async def test_everything_behind_the_failed_batch_fails_too(self, sqlite_log):
         """What was queued in the meantime would stand behind a hole."""

@@ -7,6 +7,7 @@ import pytest
 from log_givens import by_another_program, new, positions, run_of
 
 from apikeyrouter.adapters.eventlog import sqlite_reader
+from apikeyrouter.adapters.eventlog.connections import PAGE_BYTES
 from apikeyrouter.adapters.eventlog.mapper import EventMappingError
 from apikeyrouter.adapters.eventlog.sqlite_log import SqliteLog
 from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader, resting_stamp
@@ -59,7 +60,7 @@ class TestATamperedRow:
     async def test_damaged_pages_are_an_outage_not_a_crash(self, closed_path):
         """A file that SQLite cannot read is told in the words of the port."""
         content = bytearray(closed_path.read_bytes())
-        content[4096:] = b"\xff" * (len(content) - 4096)
+        content[PAGE_BYTES:] = b"\xff" * (len(content) - PAGE_BYTES)
         closed_path.write_bytes(content)
         with pytest.raises((LogUnavailableError, ConfigurationError)):
             positions(SqliteReader(closed_path))

@@ -82,7 +82,7 @@ class SqliteLog:
         self._lock.publish(url=url)
 
     def limit_pages(self, max_pages: int | None) -> None:
-        """Cap the size of the file, in pages of 4 KiB, from here on; None is no cap."""
+        """Cap the size of the file from here on, in pages of `PAGE_BYTES`; None is no cap."""
         self._writer.limit_pages(max_pages)
 
     async def reopen(self) -> None:

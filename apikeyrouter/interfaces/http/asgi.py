@@ -1,8 +1,8 @@
 """The little of ASGI that the hot path needs: read a body, send an answer, notice that a client left."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
+from types import TracebackType
 from typing import Any
 
 from apikeyrouter.domain.models.system_error import InvalidRequestError
@@ -59,20 +59,28 @@ async def send_answer(send: Send, status: int, headers: Headers, body: bytes) ->
     await send({"type": "http.response.body", "body": body})
 
 
-@contextlib.asynccontextmanager
-async def cancelled_when_client_leaves(receive: Receive) -> AsyncIterator[None]:
-    """Cancel the current task when the client closes its connection; leave quietly then."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - a coroutine runs in a task
-    watcher = asyncio.get_running_loop().create_task(_cancel_on_disconnect(receive, task))
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not watcher.done():
-            raise
-        task.uncancel()
-    finally:
-        watcher.cancel()
+class CancelledWhenClientLeaves:
+    """Cancel the current task when the client closes its connection, and leave the block quietly then."""
+
+    __slots__ = ("_receive", "_task", "_watcher")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._task = task
+        self._watcher = task.get_loop().create_task(_cancel_on_disconnect(self._receive, task))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self._watcher.done() and kind is asyncio.CancelledError:
+            self._task.uncancel()
+            return True
+        self._watcher.cancel()
+        return False
 
 
 async def _cancel_on_disconnect(receive: Receive, task: "asyncio.Task[Any]") -> None:

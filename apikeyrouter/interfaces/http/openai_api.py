@@ -9,11 +9,11 @@ from apikeyrouter.domain.models.system_error import (
 )
 from apikeyrouter.domain.objectives import policy_of
 from apikeyrouter.interfaces.http.asgi import (
+    CancelledWhenClientLeaves,
     ClientGoneError,
     Receive,
     Scope,
     Send,
-    cancelled_when_client_leaves,
     header,
     read_body,
     send_answer,
@@ -57,7 +57,7 @@ async def _serve(node: Node, scope: Scope, receive: Receive, send: Send, parse: 
     try:
         raw = await read_body(scope, receive, node.settings.max_body_bytes)
         asked = parse(raw, node.state, policy_of(_objective(node, scope)), _correlation_id(scope))
-        async with cancelled_when_client_leaves(receive):
+        with CancelledWhenClientLeaves(receive):
             await (_stream if asked.stream else _whole)(node, asked, send)
     except SystemError as error:
         body = body_of(error)
