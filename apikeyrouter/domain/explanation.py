@@ -17,7 +17,8 @@ def explain(decision: RouteDecided | RouteRefused) -> str:
 
 def _choice(decision: RouteDecided) -> str:
     chosen, policy = decision.chosen, decision.policy
-    again = f" after {decision.attempt - 1} failed attempt(s)" if decision.attempt > 1 else ""
+    failed = decision.attempt - 1
+    again = f" after {failed} failed attempt{'s' if failed > 1 else ''}" if failed else ""
     return (
         f"Chose key {chosen.key_id} of {chosen.provider_id} for {decision.facts.model}{again}: highest score "
         f"{chosen.total:.3f} for objective {policy.objective} among {decision.eligible} eligible."

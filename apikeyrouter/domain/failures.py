@@ -179,7 +179,6 @@ BY_CODE: dict[str, FailureClass] = {
     "rate_limit_exceeded": FailureClass.RateLimited,
     "overloaded_error": FailureClass.Overloaded,
     "context_length_exceeded": FailureClass.InvalidRequest,
-    "invalid_request_error": FailureClass.InvalidRequest,
 }
 
 

@@ -302,6 +302,8 @@ class TestGrouping:
             insert(connection, [value for row in range(1, 951) for value in (row, "s", row, "t", b"")])
             assert connection.execute("SELECT count(*) FROM stored_events").fetchone() == (950,)
 
+
+class TestTheFileOfAClosedLog:
     async def test_closing_beside_a_reader_moves_everything_into_the_main_file(self, path):
         """SQLite itself would leave it to the last connection, and the reader's must not."""
         log = SqliteLog(path)
