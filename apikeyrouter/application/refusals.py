@@ -37,7 +37,7 @@ def provider_error(passage: Passage, failure: Failure) -> ProviderError:
     """Tell how the upstream failed, without its words except where the caller is at fault."""
     handling = failure.handling
     error = ProviderError(
-        f"no answer, attempts: {passage.attempt}; the last failed with {failure.failure_class} ({handling.reason})",
+        f"no answer in {passage.attempt} attempts; the last: {failure.failure_class} ({handling.reason})",
         failure=failure.failure_class,
         status=failure.status if failure.body is not None and failure.status else handling.status,
         body=failure.body,

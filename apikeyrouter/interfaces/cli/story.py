@@ -119,7 +119,7 @@ def _outcome(recorded: Recorded) -> str:
             )
         case RequestFailed() as failure:
             return (
-                f"[bold red]Failed[/] after {failure.attempts} attempt(s): {failure.failure}; the client got"
+                f"[bold red]Failed[/] in {failure.attempts} attempts: {failure.failure}; the client got"
                 f" status {failure.status}. {_tokens(failure)}."
             )
         case RequestReleased() as released:
