@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from apikeyrouter.adapters.ambient import SystemClock, SystemEntropy
+from apikeyrouter.adapters.eventlog.connections import PAGE_BYTES
 from apikeyrouter.adapters.eventlog.memory_log import MemoryLog
 from apikeyrouter.adapters.eventlog.sqlite_log import SqliteLog
 from apikeyrouter.adapters.providers.openai import OpenAIAdapter
@@ -167,4 +168,6 @@ def _open_log(settings: RouterSettings) -> EventLog:
             "log_in_memory", hint="set APIKEYROUTER_DATABASE_URL or pass a path to keep history"
         )
         return MemoryLog()
-    return SqliteLog(path, synchronous=settings.synchronous)
+    most = settings.max_log_bytes
+    max_pages = None if most is None else most // PAGE_BYTES
+    return SqliteLog(path, synchronous=settings.synchronous, max_pages=max_pages)

@@ -66,7 +66,7 @@ class RunningProxy:
 async def running_proxy(settings: RouterSettings | None = None) -> AsyncIterator[RunningProxy]:
     """Serve a proxy in this process until the block ends."""
     proxy = Proxy(settings or RouterSettings(), run_key=RUN_KEY)
-    config = uvicorn.Config(proxy, host="127.0.0.1", port=0, log_level="error", lifespan="on")
+    config = uvicorn.Config(proxy, host="127.0.0.1", port=0, log_config=None, lifespan="on")
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None
     serving = asyncio.create_task(server.serve())

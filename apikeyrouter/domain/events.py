@@ -304,7 +304,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
 
 EVENT_NAMES: dict[type[Event], str] = {event_type: name for name, event_type in EVENT_TYPES.items()}
 
-canonical_bytes = msgspec.json.Encoder().encode
+canonical_bytes = msgspec.json.Encoder(order="deterministic").encode
 """Encode an event; the same event gives the same bytes on every machine."""
 
 CATALOGUE_STREAM = "catalogue"

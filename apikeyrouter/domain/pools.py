@@ -47,12 +47,15 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     input_price: Floats
     output_price: Floats
     all_priced: bool
+    any_priced: bool
     quality: Floats
     excluded: dict[str, int]
     exclusions: tuple[Exclusion, ...]
 
     def cost_bounds(self, input_tokens: int, output_tokens: int) -> Floats:
         """Bound the cost of a request on each member in nano-USD; below zero where no price is known."""
+        if not self.any_priced:
+            return self.input_price
         output_tokens = output_tokens or USUAL_OUTPUT_TOKENS
         bound = (self.input_price * input_tokens + self.output_price * output_tokens) / TOKENS_PER_PRICE
         if not self.all_priced:
@@ -125,6 +128,9 @@ def _pool(members: list[Member], excluded: dict[str, int], exclusions: list[Excl
     offers = [member.offer for member in members]
     input_price = _floats([_price(offer, "input_nano_usd_per_mtok") for offer in offers])
     output_price = _floats([_price(offer, "output_nano_usd_per_mtok") for offer in offers])
+    priced = (input_price >= 0.0) & (output_price >= 0.0)
+    if not priced.any():
+        input_price = np.full(len(members), UNPRICED)
     rows = [member.key.row for member in members]
     return Pool(
         rows=np.array(rows, dtype=np.intp),
@@ -133,7 +139,8 @@ def _pool(members: list[Member], excluded: dict[str, int], exclusions: list[Excl
         members=tuple(members),
         input_price=input_price,
         output_price=output_price,
-        all_priced=bool(((input_price >= 0.0) & (output_price >= 0.0)).all()),
+        all_priced=bool(priced.all()),
+        any_priced=bool(priced.any()),
         quality=_floats([UNLISTED_QUALITY if offer is None else offer.quality for offer in offers]),
         excluded=excluded,
         exclusions=tuple(exclusions),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from apikeyrouter.domain.columns import Floats, Rows
+from apikeyrouter.domain.columns import Floats
 from apikeyrouter.domain.eligibility import Eligible, by_policy, by_state
 from apikeyrouter.domain.events import (
     Candidate,
@@ -22,7 +22,7 @@ from apikeyrouter.domain.pools import Pool, pool_for
 from apikeyrouter.domain.scoring import Scores, combine, highest, score_all
 from apikeyrouter.domain.state import RouterState
 
-MOST_CANDIDATES = 4
+MOST_CANDIDATES = 3
 
 
 class RouteQuestion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -67,10 +67,9 @@ def _choose(
     total = combine(scores, question.policy)
     best = np.flatnonzero(total == highest(total))
     first = int(best[question.seed % len(best)])
-    order = [first, *(place for place in _highest(total, MOST_CANDIDATES) if place != first)]
     candidates = [
         _candidate(state, pool, int(eligible.indices[place]), scores, float(total[place]), place)
-        for place in order[:MOST_CANDIDATES]
+        for place in (first, *_next_best(total, first, MOST_CANDIDATES - 1))
     ]
     return RouteDecided(
         at_us=question.at_us,
@@ -88,21 +87,19 @@ def _choose(
     )
 
 
-def _highest(total: Floats, most: int) -> list[int]:
-    """Return the places of the highest scores, best first, equals in order of registration.
+def _next_best(total: Floats, first: int, most: int) -> list[int]:
+    """Return the places behind the first, best first, equals in order of registration.
 
-    Only the value of the threshold comes from the partition: which of equals a partition puts first
-    differs between processors.
+    `argmax` names the first of equals, on every processor; what a sort or a partition does with them differs.
     """
-    places: Rows = np.arange(len(total))
-    if len(total) > most:
-        threshold = np.partition(total, -most)[-most]
-        above = np.flatnonzero(total > threshold)
-        level = np.flatnonzero(total == threshold)[: most - len(above)]
-        places = np.concatenate([above, level])
-    scores = total[places].tolist()
-    ranked = sorted(zip(scores, places.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
-    return [place for _, place in ranked]
+    rest = total.copy()
+    rest[first] = -1.0
+    places = []
+    for _ in range(min(most, len(rest) - 1)):
+        place = int(rest.argmax())
+        rest[place] = -1.0
+        places.append(place)
+    return places
 
 
 def _candidate(

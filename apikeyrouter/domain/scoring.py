@@ -67,18 +67,15 @@ def score_fairness(in_flight: Floats, dispatched: Floats, weight: Floats) -> Flo
 
 def expected_latency_us(succeeded: Floats, first_byte_us: Floats) -> Floats:
     """Expect the mean time to the first byte; a key without history is given the best one's, and so a try."""
-    if lowest(succeeded) > LEAST_OBSERVED:
-        mean = first_byte_us / succeeded
-        best = lowest(mean)
+    observed = succeeded > LEAST_OBSERVED
+    if observed.all():
+        best = lowest(first_byte_us / succeeded)
+    elif observed.any():
+        best = lowest(first_byte_us[observed] / succeeded[observed])
     else:
-        observed = succeeded > LEAST_OBSERVED
-        if not observed.any():
-            return np.ones(len(succeeded))
-        mean = np.divide(first_byte_us, succeeded, out=np.full(len(succeeded), np.inf), where=observed)
-        best = lowest(mean)
-        mean[~observed] = best
+        return np.ones(len(succeeded))
     prior = PRIOR_LATENCY_OBSERVATIONS
-    return np.asarray((succeeded * mean + prior * best) / (succeeded + prior))
+    return np.asarray((first_byte_us + prior * best) / (succeeded + prior))
 
 
 def score_all(columns: KeyColumns, rows: Which, quality: Floats, cost_bound: Floats, now_us: int) -> Scores:

@@ -31,7 +31,7 @@ def phases(options: Options) -> tuple[Phase, ...]:
         Phase(name="closed-1", terms={"mode": "closed", "connections": 1, "seconds": seconds}),
         Phase(
             name="streams",
-            terms={"mode": "closed", "connections": 16, "seconds": 1.5 * seconds, "stream": True},
+            terms={"mode": "closed", "connections": 64, "seconds": 1.5 * seconds, "stream": True},
         ),
         Phase(
             name="open-100",

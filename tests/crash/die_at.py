@@ -68,7 +68,7 @@ def arm(step: str, count: int) -> None:
 async def main() -> None:
     step, count, database, provider_url, *materials = sys.argv[1:]
     proxy = Proxy(RouterSettings(database_url=database))
-    server = uvicorn.Server(uvicorn.Config(proxy, port=0, log_level="error", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(proxy, port=0, log_config=None, lifespan="on"))
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)

@@ -1,5 +1,7 @@
 """The proxy as an ASGI application: hot routes in front, everything else through FastAPI behind."""
 
+from apikeyrouter.adapters.telemetry.logging import configure_logging
+from apikeyrouter.adapters.telemetry.redaction import Redactor
 from apikeyrouter.adapters.vault import Listener
 from apikeyrouter.bootstrap import Node, open_node
 from apikeyrouter.domain.models.system_error import (
@@ -58,10 +60,17 @@ class Proxy:
             return
         await self._behind(scope, receive, send)
 
+    def _settings_of_a_bare_server(self) -> RouterSettings:
+        """Read the settings where any ASGI server was pointed at `app`, and log as `serve` does."""
+        settings, redactor = RouterSettings.for_server(), Redactor()
+        configure_logging(settings.log_level, settings.log_format, redactor=redactor)
+        self._heard = redactor.remember
+        return settings
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            settings = self._settings or RouterSettings.for_server()
+            settings = self._settings or self._settings_of_a_bare_server()
             settings.check_exposure()
             self._node = await open_node(settings, heard=self._heard)
         except SystemError as error:

@@ -8,6 +8,8 @@ from typing import Any
 from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.interfaces.http.headers import Headers
 
+WATCH_AFTER_S = 0.05
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -60,9 +62,12 @@ async def send_answer(send: Send, status: int, headers: Headers, body: bytes) ->
 
 
 class CancelledWhenClientLeaves:
-    """Cancel the current task when the client closes its connection, and leave the block quietly then."""
+    """Cancel the current task when the client closes its connection, and leave the block quietly then.
 
-    __slots__ = ("_receive", "_task", "_watcher")
+    The watch begins after a moment: an answer that is there sooner needs none, and a task has its price.
+    """
+
+    __slots__ = ("_receive", "_start", "_task", "_watcher")
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -71,16 +76,23 @@ class CancelledWhenClientLeaves:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._task = task
-        self._watcher = task.get_loop().create_task(_cancel_on_disconnect(self._receive, task))
+        self._watcher: asyncio.Task[None] | None = None
+        self._start = task.get_loop().call_later(WATCH_AFTER_S, self._watch)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        self._start.cancel()
+        if self._watcher is None:
+            return False
         if self._watcher.done() and kind is asyncio.CancelledError:
             self._task.uncancel()
             return True
         self._watcher.cancel()
         return False
+
+    def _watch(self) -> None:
+        self._watcher = self._task.get_loop().create_task(_cancel_on_disconnect(self._receive, self._task))
 
 
 async def _cancel_on_disconnect(receive: Receive, task: "asyncio.Task[Any]") -> None:

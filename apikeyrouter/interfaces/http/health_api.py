@@ -25,6 +25,6 @@ async def live() -> dict[str, str]:
 
 
 @router.get("/metrics", response_class=Response)
-async def metrics(node: NodeDependency) -> Response:
-    """Return the metrics in Prometheus' text format."""
+def metrics(node: NodeDependency) -> Response:
+    """Return the metrics in Prometheus' text format; in a thread, because rendering takes its time."""
     return Response(node.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

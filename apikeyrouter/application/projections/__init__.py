@@ -1,1 +1,0 @@
-"""Views that follow the log."""
