@@ -12,6 +12,7 @@ from apikeyrouter.domain.pools import MOST_EXCLUSIONS, Pool
 from apikeyrouter.domain.scoring import Scores
 from apikeyrouter.domain.state import RouterState
 
+every = np.logical_and.reduce
 Mask = NDArray[np.bool_]
 
 
@@ -26,7 +27,7 @@ class Eligible(NamedTuple):
 def by_state(state: RouterState, pool: Pool, tried: Sequence[str]) -> Eligible:
     """Drop keys that rest, are switched off or rejected, or were tried for this request already."""
     mask = state.columns.available[pool.which]
-    if not tried and mask.all():
+    if not tried and every(mask):
         return Eligible(pool.everyone, pool.excluded, pool.exclusions)
     account = _Account(state, pool, pool.excluded)
     codes = state.columns.state_code[pool.rows]

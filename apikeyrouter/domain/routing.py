@@ -7,7 +7,6 @@ same bytes. Hence a changed rule or score needs a new version of the event.
 from collections.abc import Sequence
 
 import msgspec
-import numpy as np
 
 from apikeyrouter.domain.columns import Floats
 from apikeyrouter.domain.eligibility import Eligible, by_policy, by_state
@@ -65,7 +64,7 @@ def _choose(
     state: RouterState, question: RouteQuestion, pool: Pool, eligible: Eligible, scores: Scores
 ) -> RouteDecided:
     total = combine(scores, question.policy)
-    best = np.flatnonzero(total == highest(total))
+    best = (total == highest(total)).nonzero()[0]
     first = int(best[question.seed % len(best)])
     candidates = [
         _candidate(state, pool, int(eligible.indices[place]), scores, float(total[place]), place)

@@ -47,9 +47,9 @@ def score_cost(bound: Floats) -> Floats:
     least = lowest(bound)
     if least >= 0.0:
         return np.asarray((least + 1.0) / (bound + 1.0))
-    known = bound >= 0.0
-    if not known.any():
+    if highest(bound) < 0.0:
         return np.zeros(len(bound))
+    known = bound >= 0.0
     return np.where(known, (lowest(bound[known]) + 1.0) / (np.maximum(bound, 0.0) + 1.0), 0.0)
 
 
@@ -67,10 +67,10 @@ def score_fairness(in_flight: Floats, dispatched: Floats, weight: Floats) -> Flo
 
 def expected_latency_us(succeeded: Floats, first_byte_us: Floats) -> Floats:
     """Expect the mean time to the first byte; a key without history is given the best one's, and so a try."""
-    observed = succeeded > LEAST_OBSERVED
-    if observed.all():
+    if lowest(succeeded) > LEAST_OBSERVED:
         best = lowest(first_byte_us / succeeded)
-    elif observed.any():
+    elif highest(succeeded) > LEAST_OBSERVED:
+        observed = succeeded > LEAST_OBSERVED
         best = lowest(first_byte_us[observed] / succeeded[observed])
     else:
         return np.ones(len(succeeded))

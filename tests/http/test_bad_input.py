@@ -37,7 +37,7 @@ BODIES = {
     "byte order mark": (b'\xef\xbb\xbf{"model": "m", "messages": [{}]}', "JSON"),
     "UTF-16": ('{"model": "m", "messages": [{}]}'.encode("utf-16"), "JSON"),
     "200,000 deep": (b'{"model": "m", "messages": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", "deeply"),
-    "5,000 digits": (b'{"model": "m", "messages": [{}], "x": ' + b"9" * 5000 + b"}", "JSON"),
+    "5,000 digits": (b'{"model": "m", "messages": [{}], "x": ' + b"9" * 5000 + b"}", "out of range"),
     "a list": (b"[]", "does not fit"),
 }
 

