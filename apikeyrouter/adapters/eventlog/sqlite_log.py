@@ -9,8 +9,6 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import structlog
-
 from apikeyrouter.adapters.eventlog.backlog import Backlog, Batch
 from apikeyrouter.adapters.eventlog.connections import WriterSettings
 from apikeyrouter.adapters.eventlog.followers import Followers
@@ -20,6 +18,7 @@ from apikeyrouter.adapters.eventlog.outage import CLOSED, reason_of, unavailable
 from apikeyrouter.adapters.eventlog.recorder import Synchronous
 from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader
 from apikeyrouter.adapters.eventlog.writer import LogWriter
+from apikeyrouter.application.notices import notices
 from apikeyrouter.application.ports import Follower
 from apikeyrouter.domain.events import NewEvent, Recorded
 
@@ -122,17 +121,18 @@ class SqliteLog:
             self._fail(batch, failure)
             return
         self._acknowledged = batch.last_position
-        self._hand_over()
         for waiter in batch.waiters:
             if not waiter.done():
                 waiter.set_result(None)
         if self._followers:
             self._followers.tell(batch.recorded())
+        if self._loop is not None:
+            self._loop.call_soon(self._hand_over)  # behind those who were woken: what they append goes along
 
     def _fail(self, batch: Batch, failure: Exception) -> None:
         reason = reason_of(failure)
         error = getattr(failure, "sqlite_errorname", type(failure).__name__)
-        structlog.get_logger().error("log_write_failed", reason=reason, error=error)
+        notices().error("log_write_failed", reason=reason, error=error)
         self._refuse(reason)
         doomed: Batch | None = batch
         while doomed is not None:
