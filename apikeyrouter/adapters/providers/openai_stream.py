@@ -50,7 +50,7 @@ class OpenAIStream:
         """Return once the first event is there, so that until then another key may be tried."""
         held = b""
         while not self._begun:
-            held += await self._next()
+            held += await anext(self)
             if len(held) > MAX_EVENT_BYTES:
                 self._fail(FailureClass.MalformedAnswer)
         self._first = held
@@ -60,37 +60,34 @@ class OpenAIStream:
 
     async def __anext__(self) -> bytes:
         """Return the next whole events."""
-        if self._first:
-            batch, self._first = self._first, b""
-            return batch
-        return await self._next()
-
-    def close(self) -> None:
-        """Close the upstream connection at once; harmless when it is finished."""
-        if not self._ended:
-            self._response.close()
-
-    async def _next(self) -> bytes:
-        batch = b""
+        batch, self._first = self._first, b""
         while not batch:
             if self._failure is not None:
                 self.close()
                 raise AttemptFailedError(self._failure)
             if self._ended:
                 raise StopAsyncIteration
-            batch = self._observed(self._mask.hide(await self._whole_events()))
+            try:
+                events = self._splitter.push(await anext(self._chunks))
+            except (StopAsyncIteration, EventTooLongError, TransportError) as end:
+                events = self._cut_off(end)
+            batch = self._observed(self._mask.hide(events))
         return batch
 
-    async def _whole_events(self) -> bytes:
-        try:
-            return self._splitter.push(await anext(self._chunks))
-        except StopAsyncIteration:
-            failure_class = FailureClass.BrokenAnswer
-        except EventTooLongError:
-            failure_class = FailureClass.MalformedAnswer
-        except TransportError as error:
-            failure_class = error.failure_class
-        self._fail(failure_class)
+    def close(self) -> None:
+        """Close the upstream connection at once; harmless when it is finished."""
+        if not self._ended:
+            self._response.close()
+
+    def _cut_off(self, end: Exception) -> bytes:
+        """Note why no more will come; return what was whole by then."""
+        match end:
+            case TransportError():
+                self._fail(end.failure_class)
+            case EventTooLongError():
+                self._fail(FailureClass.MalformedAnswer)
+            case _:
+                self._fail(FailureClass.BrokenAnswer)
         return self._splitter.finish()
 
     def _observed(self, batch: bytes) -> bytes:
