@@ -21,6 +21,8 @@ from apikeyrouter.domain.failures import AttemptFailedError, Failure, FailureCla
 from apikeyrouter.domain.interfaces.provider_adapter import Usage
 
 _DONE = b"[DONE]"
+_FINISH_REASON = (b'"finish_reason"', b'"finish_reason":null', b'"finish_reason": null')
+_USAGE = (b'"usage"', b'"usage":null', b'"usage": null')
 _ENDINGS = frozenset({"response.completed", "response.incomplete"})
 _RESPONSES_MARKS = (b"response.completed", b"response.incomplete", b"response.failed", b'"error"')
 
@@ -170,14 +172,15 @@ def _tells_in_chat(batch: bytes) -> bool:
     return (
         _DONE in batch
         or b'"error"' in batch
-        or _has_value(batch, b'"finish_reason"')
-        or _has_value(batch, b'"usage"')
+        or _has_value(batch, *_FINISH_REASON)
+        or _has_value(batch, *_USAGE)
     )
 
 
-def _has_value(batch: bytes, key: bytes) -> bool:
+def _has_value(batch: bytes, key: bytes, null: bytes, spaced_null: bytes) -> bool:
     named = batch.count(key)
-    return named > 0 and named > batch.count(key + b":null") + batch.count(key + b": null")
+    nulls = batch.count(null)
+    return named != nulls and named > nulls + batch.count(spaced_null)
 
 
 def _tells_in_responses(batch: bytes) -> bool:
