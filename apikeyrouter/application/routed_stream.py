@@ -42,6 +42,11 @@ class RoutedStream:
         self._bytes = 0
         self._open = True
 
+    @property
+    def settled(self) -> bool:
+        """True from the last chunk on."""
+        return not self._open
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield chunks of whole events; raise `ProviderError` if the stream breaks."""
         held: bytes | None = None

@@ -77,14 +77,17 @@ async def _stream(node: Node, asked: Asked, send: Send) -> None:
     try:
         headers = [EVENT_STREAM, NO_CACHE, *routing(passage)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        more = True
         try:
             async for chunk in stream:
                 events = chunk if asked.wants_usage else without_usage_events(chunk)
-                if events:
-                    await send({"type": "http.response.body", "body": events, "more_body": True})
+                more = not stream.settled
+                if events or not more:
+                    await send({"type": "http.response.body", "body": events, "more_body": more})
         except SystemError as error:
             await send({"type": "http.response.body", "body": error_event(error), "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        if more:
+            await send({"type": "http.response.body", "body": b""})
     finally:
         stream.close()
 
