@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from apikeyrouter.domain.events import Policy
 from apikeyrouter.domain.models.routing_decision import ObjectiveType, RoutingObjective
 from apikeyrouter.domain.models.system_error import InvalidRequestError
+from apikeyrouter.domain.pricing import NANO_PER_USD
 
-NANO_PER_USD = 1_000_000_000
 SECONDARY_WEIGHT = 0.25
 
 PRESETS: dict[ObjectiveType, Policy] = {

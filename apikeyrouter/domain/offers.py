@@ -6,8 +6,8 @@ from typing import Any
 
 from apikeyrouter.domain.events import ModelOffer
 from apikeyrouter.domain.models.system_error import InvalidRequestError
+from apikeyrouter.domain.pricing import NANO_PER_USD
 
-NANO_PER_USD = 1_000_000_000
 _FIELDS = {
     "model",
     "input_usd_per_mtok",

@@ -2,6 +2,7 @@
 
 from apikeyrouter.domain.events import ModelOffer
 
+NANO_PER_USD = 1_000_000_000
 TOKENS_PER_PRICE = 1_000_000
 
 

@@ -70,7 +70,6 @@ class RouterState:
         self.columns = KeyColumns()
         self.resting: dict[str, int] = {}
         self.next_wake_us: int | None = None
-        self.catalogue_epoch = 0
         self.pools: dict[object, Any] = {}
 
     def evolve(self, position: int, stream: str, version: int, event: Event) -> None:
@@ -221,7 +220,6 @@ def _close(state: RouterState, stream: str, ref: EventRef) -> None:
 
 
 def _catalogue_changed(state: RouterState) -> None:
-    state.catalogue_epoch += 1
     state.pools.clear()
 
 

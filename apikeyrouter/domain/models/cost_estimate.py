@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict
 
-NANO_PER_USD = 1_000_000_000
+from apikeyrouter.domain.pricing import NANO_PER_USD
 
 
 class CostEstimate(BaseModel):

@@ -1,6 +1,7 @@
 """Names and values of the headers that we read and write, each spelled once."""
 
 from apikeyrouter.application.passage import Passage
+from apikeyrouter.domain.pricing import NANO_PER_USD
 
 OBJECTIVE = b"x-akr-objective"
 CORRELATION_ID = b"x-correlation-id"
@@ -11,12 +12,10 @@ NO_CACHE = (b"cache-control", b"no-cache")
 
 Headers = list[tuple[bytes, bytes]]
 
-NANO = 1_000_000_000
-
 
 def usd(nano_usd: int) -> str:
     """Write nano-USD as a decimal number of dollars, exactly."""
-    return f"{nano_usd // NANO}.{nano_usd % NANO:09d}"
+    return f"{nano_usd // NANO_PER_USD}.{nano_usd % NANO_PER_USD:09d}"
 
 
 def routing(passage: Passage) -> Headers:
