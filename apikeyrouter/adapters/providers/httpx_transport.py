@@ -159,15 +159,16 @@ class _Clock:
     def __init__(self, deadlines: Deadlines) -> None:
         self.deadlines = deadlines
         self._loop = asyncio.get_running_loop()
-        self._total_at_s = self._loop.time() + deadlines.total_s
+        self._total_at_s = self._phase_at_s = self._loop.time() + deadlines.total_s
 
     def within(self, allowed_s: float) -> float:
         """Return the end of a phase, no later than the end of all."""
-        return min(self._loop.time() + allowed_s, self._total_at_s)
+        self._phase_at_s = min(self._loop.time() + allowed_s, self._total_at_s)
+        return self._phase_at_s
 
     def fault(self, otherwise: FailureClass) -> FailureClass:
-        """Name which deadline has passed."""
-        return FailureClass.TotalTimeout if self._loop.time() >= self._total_at_s else otherwise
+        """Name which deadline has passed: the one that was set, since timers may ring a moment early."""
+        return FailureClass.TotalTimeout if self._phase_at_s >= self._total_at_s else otherwise
 
 
 def _classified(error: Exception, clock: _Clock, when_late: FailureClass) -> TransportError:
