@@ -1,185 +1,39 @@
-"""Everything that routing knows of upstream failures: one table, each entry with its reason.
+"""Upstream failures, classified: the class decides who may be asked next and what becomes of the key."""
 
-The class of a failure decides who may be asked next and what becomes of the key. Sources: the error
-pages of OpenAI (platform.openai.com/docs/guides/error-codes) and RFC 9110 section 15.
-"""
-
-from enum import StrEnum
-from typing import NamedTuple
+from itertools import product
 
 import msgspec
 
-SECOND_US = 1_000_000
-LONGEST_WAIT_US = 24 * 3600 * SECOND_US
+from apikeyrouter.domain.failure_classes import (
+    LONGEST_WAIT_US,
+    SECOND_US,
+    Complaint,
+    Dialect,
+    FailureClass,
+    Handling,
+    KeyEffect,
+    NextTry,
+    Sign,
+)
+from apikeyrouter.domain.failure_tables import HANDLING, SIGNS, UNKNOWN, UNKNOWN_REFUSAL
+from apikeyrouter.domain.rate_limits import RateLimitReport, reset_after_us
 
-
-class FailureClass(StrEnum):
-    """What went wrong, as far as routing must tell it apart."""
-
-    InvalidRequest = "invalid_request"
-    ModelNotFound = "model_not_found"
-    KeyRejected = "key_rejected"
-    PermissionDenied = "permission_denied"
-    QuotaExhausted = "quota_exhausted"
-    RateLimited = "rate_limited"
-    Overloaded = "overloaded"
-    ServerError = "server_error"
-    ConnectFailed = "connect_failed"
-    FirstByteTimeout = "first_byte_timeout"
-    IdleTimeout = "idle_timeout"
-    TotalTimeout = "total_timeout"
-    BrokenAnswer = "broken_answer"
-    MalformedAnswer = "malformed_answer"
-
-
-class KeyEffect(StrEnum):
-    """What a failure does to the key that was used."""
-
-    Nothing = "nothing"
-    Strike = "strike"
-    Throttle = "throttle"
-    Exhaust = "exhaust"
-    Invalidate = "invalidate"
-
-
-class Handling(NamedTuple):
-    """One row of the table. `status` is what the client gets if this failure ends the request."""
-
-    another_key: bool
-    effect: KeyEffect
-    default_wait_us: int
-    status: int
-    code: str
-    reason: str
-
-
-HANDLING: dict[FailureClass, Handling] = {
-    FailureClass.InvalidRequest: Handling(
-        False,
-        KeyEffect.Nothing,
-        0,
-        400,
-        "invalid_request",
-        "the request is at fault: every key would refuse it",
-    ),
-    FailureClass.ModelNotFound: Handling(
-        False,
-        KeyEffect.Nothing,
-        0,
-        404,
-        "model_not_found",
-        "the provider does not serve this model to anybody",
-    ),
-    FailureClass.KeyRejected: Handling(
-        True,
-        KeyEffect.Invalidate,
-        0,
-        502,
-        "upstream_authentication",
-        "a rejected key stays rejected until rotated",
-    ),
-    FailureClass.PermissionDenied: Handling(
-        True,
-        KeyEffect.Strike,
-        0,
-        403,
-        "upstream_permission",
-        "another key may be allowed what this one is not",
-    ),
-    FailureClass.QuotaExhausted: Handling(
-        True,
-        KeyEffect.Exhaust,
-        3600 * SECOND_US,
-        429,
-        "insufficient_quota",
-        "money or quota is gone: waiting seconds is vain",
-    ),
-    FailureClass.RateLimited: Handling(
-        True,
-        KeyEffect.Throttle,
-        5 * SECOND_US,
-        429,
-        "rate_limit_exceeded",
-        "the key is healthy but must rest",
-    ),
-    FailureClass.Overloaded: Handling(
-        True,
-        KeyEffect.Strike,
-        0,
-        503,
-        "upstream_overloaded",
-        "the provider sheds load: another key may land elsewhere",
-    ),
-    FailureClass.ServerError: Handling(
-        True,
-        KeyEffect.Strike,
-        0,
-        502,
-        "upstream_error",
-        "a server error says little about the key; repeated ones do",
-    ),
-    FailureClass.ConnectFailed: Handling(
-        True, KeyEffect.Strike, 0, 502, "upstream_unreachable", "nothing was sent, so asking again is safe"
-    ),
-    FailureClass.FirstByteTimeout: Handling(
-        True,
-        KeyEffect.Strike,
-        0,
-        504,
-        "upstream_timeout",
-        "silence: no text reached the client, another key may answer",
-    ),
-    FailureClass.IdleTimeout: Handling(
-        True, KeyEffect.Strike, 0, 504, "upstream_timeout", "the answer stalled midway"
-    ),
-    FailureClass.TotalTimeout: Handling(
-        False,
-        KeyEffect.Strike,
-        0,
-        504,
-        "upstream_timeout",
-        "the client's time is used up: no other key can help",
-    ),
-    FailureClass.BrokenAnswer: Handling(
-        True, KeyEffect.Strike, 0, 502, "upstream_broken", "the connection died under the answer"
-    ),
-    FailureClass.MalformedAnswer: Handling(
-        True,
-        KeyEffect.Strike,
-        0,
-        502,
-        "upstream_malformed",
-        "an answer that is none, such as a proxy's HTML page",
-    ),
-}
-
-BY_STATUS: dict[int, FailureClass] = {
-    400: FailureClass.InvalidRequest,
-    401: FailureClass.KeyRejected,
-    402: FailureClass.QuotaExhausted,
-    403: FailureClass.PermissionDenied,
-    404: FailureClass.ModelNotFound,
-    408: FailureClass.ServerError,  # the provider gave up waiting: its trouble, not the request's
-    409: FailureClass.ServerError,  # OpenAI: another request was updating the resource; asking again helps
-    413: FailureClass.InvalidRequest,
-    415: FailureClass.InvalidRequest,
-    422: FailureClass.InvalidRequest,
-    429: FailureClass.RateLimited,
-    503: FailureClass.Overloaded,
-    529: FailureClass.Overloaded,  # Anthropic's overloaded_error
-}
-
-BY_CODE: dict[str, FailureClass] = {
-    "insufficient_quota": FailureClass.QuotaExhausted,  # OpenAI answers 429, but no wait of seconds helps
-    "billing_hard_limit_reached": FailureClass.QuotaExhausted,
-    "invalid_api_key": FailureClass.KeyRejected,
-    "account_deactivated": FailureClass.KeyRejected,
-    "model_not_found": FailureClass.ModelNotFound,
-    # The next ones name what comes without a status of its own, inside a 200 or a stream.
-    "rate_limit_exceeded": FailureClass.RateLimited,
-    "overloaded_error": FailureClass.Overloaded,
-    "context_length_exceeded": FailureClass.InvalidRequest,
-}
+__all__ = [
+    "HANDLING",
+    "LONGEST_WAIT_US",
+    "SECOND_US",
+    "AttemptFailedError",
+    "Complaint",
+    "Dialect",
+    "Failure",
+    "FailureClass",
+    "Handling",
+    "KeyEffect",
+    "NextTry",
+    "Sign",
+    "classify",
+    "failure_of",
+]
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -191,6 +45,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     retry_after_us: int | None = None
     sent: bool = True
     body: bytes | None = None
+    limits: tuple[RateLimitReport, ...] = ()
 
     @property
     def handling(self) -> Handling:
@@ -218,11 +73,81 @@ class AttemptFailedError(Exception):
         self.failure = failure
 
 
-def classify(status: int, code: str | None) -> FailureClass:
-    """Name the class of an upstream answer that is not a success; the body's code outranks the status."""
-    if code is not None and code in BY_CODE:
-        return BY_CODE[code]
-    by_status = BY_STATUS.get(status)
-    if by_status is not None:
-        return by_status
-    return FailureClass.InvalidRequest if 400 <= status < 500 else FailureClass.ServerError
+def failure_of(
+    status: int,
+    complaint: Complaint | None,
+    *,
+    asked_us: int | None = None,
+    limits: tuple[RateLimitReport, ...] = (),
+) -> Failure:
+    """Make a failure of what an upstream said instead of an answer.
+
+    The wait is what the headers ask for, else the body, else, for rate limits only, when the used-up
+    limits are full again.
+    """
+    said = complaint or Complaint()
+    failure_class = classify(status, said).failure_class
+    wait_us = said.wait_us if asked_us is None else asked_us
+    if wait_us is None and failure_class is FailureClass.RateLimited:
+        wait_us = reset_after_us(limits)
+    return Failure(
+        failure_class=failure_class,
+        status=status,
+        code=said.code or said.kind,
+        retry_after_us=None if wait_us is None else min(wait_us, LONGEST_WAIT_US),
+        limits=limits,
+    )
+
+
+def classify(status: int | None, said: Complaint) -> Sign:
+    """Find the row that knows an answer which is not a success.
+
+    A code outranks the status; a type does so only in rows that name both. A status under 400 says nothing.
+    """
+    if status is None or status < 400:
+        status = said.status
+    sign = _by_code(status, said) or _by_message(status, said) or _by_status(status, said)
+    if sign is not None:
+        return sign
+    return UNKNOWN_REFUSAL if status is not None and status < 500 else UNKNOWN
+
+
+_KEYED = {
+    (dialect, sign.status, sign.kind, sign.code): sign
+    for dialect, signs in SIGNS.items()
+    for sign in signs
+    if sign.code_part is None and sign.opening is None
+}
+
+
+def _by_code(status: int | None, said: Complaint) -> Sign | None:
+    if said.code is None:
+        return None
+    keyed = _first(said.dialect, (status, None, said.code), (None, None, said.code))
+    if keyed is not None:
+        return keyed
+    parts = (s for s in SIGNS[said.dialect] if s.code_part and s.code_part in said.code)
+    return next((sign for sign in parts if sign.status == status), None)
+
+
+def _by_message(status: int | None, said: Complaint) -> Sign | None:
+    return next(
+        (
+            sign
+            for sign in SIGNS[said.dialect]
+            if sign.opening and sign.status == status and said.message.startswith(sign.opening)
+        ),
+        None,
+    )
+
+
+def _by_status(status: int | None, said: Complaint) -> Sign | None:
+    if said.kind is None:
+        return _first(said.dialect, (status, None, None))
+    return _first(said.dialect, (status, said.kind, None), (status, None, None), (None, said.kind, None))
+
+
+def _first(dialect: Dialect, *keys: tuple[int | None, str | None, str | None]) -> Sign | None:
+    """Look each key up, the dialect's own rows before those that all share."""
+    dialects = (dialect, Dialect.Generic)
+    return next((_KEYED[(d, *k)] for k, d in product(keys, dialects) if (d, *k) in _KEYED), None)

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from raw_server import KEY, answering, json_response, response, until
 
 from apikeyrouter.adapters.providers import openai as openai_module
+from apikeyrouter.adapters.providers.error_shapes import complaint_in
 from apikeyrouter.adapters.providers.httpx_transport import HttpxTransport
 from apikeyrouter.adapters.providers.openai import OpenAIAdapter
-from apikeyrouter.adapters.providers.openai_wire import answer_fields, error_in, failure_of, usage_of
+from apikeyrouter.adapters.providers.openai_wire import answer_fields, usage_of
 from apikeyrouter.adapters.providers.redaction import Mask
-from apikeyrouter.domain.failures import AttemptFailedError, FailureClass
+from apikeyrouter.domain.failures import AttemptFailedError, FailureClass, failure_of
 from apikeyrouter.domain.interfaces.provider_adapter import Usage
 
 CHAT = {
@@ -181,8 +182,8 @@ class TestAnAnswerThatIsNone:
     def test_any_bytes_are_an_answer_or_none(self, operation, body):
         """No body crashes the readers."""
         answer_fields(operation, body)
-        error = error_in(body)
-        assert isinstance(failure_of(200, error, Mask(KEY))[0], FailureClass)
+        complaint = complaint_in(body, Mask(KEY))
+        assert isinstance(failure_of(200, complaint).failure_class, FailureClass)
 
     @given(
         st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), st.lists, max_leaves=5)
@@ -192,7 +193,7 @@ class TestAnAnswerThatIsNone:
         for fields in ({"prompt_tokens": value}, {"input_tokens": value, "output_tokens": 1}, value):
             raw = msgspec.Raw(json.dumps(fields).encode())
             assert usage_of(raw) is None or isinstance(usage_of(raw), Usage)
-            error_in(json.dumps({"error": fields}).encode())
+            complaint_in(json.dumps({"error": fields}).encode(), Mask(KEY))
 
 
 class TestARefusal:
@@ -206,7 +207,7 @@ class TestARefusal:
             (403, None, FailureClass.PermissionDenied),
             (404, "model_not_found", FailureClass.ModelNotFound),
             (408, None, FailureClass.ServerError),
-            (409, None, FailureClass.ServerError),
+            (409, None, FailureClass.Conflict),
             (418, None, FailureClass.InvalidRequest),
             (422, None, FailureClass.InvalidRequest),
             (429, None, FailureClass.RateLimited),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apikeyrouter.adapters.providers.retry_after import duration_us, rate_limit_reset_us, retry_after_us
+from apikeyrouter.adapters.providers.retry_after import duration_us, retry_after_us, until_us
 from apikeyrouter.domain.failures import LONGEST_WAIT_US
 
 NOW_S = 1_800_000_000.0
@@ -45,6 +45,9 @@ def waited(text, name="retry-after"):
         ("inf", None),
         ("\u0667", None),
         ("7" * 5000, None),
+        ("7" + " " * 64, None),
+        ("30s", 30 * SECOND),
+        ("2027-01-15T08:01:30Z", 90 * SECOND),
         ("Wed, 99 Oct 2015 07:28:00 GMT", None),
     ],
 )
@@ -58,12 +61,12 @@ def test_milliseconds_outrank_seconds():
     headers = {"retry-after-ms": "250", "retry-after": "9"}
     assert retry_after_us(headers, lambda: NOW_S) == 250_000
     assert retry_after_us(headers | {"retry-after-ms": "x"}, lambda: NOW_S) == 9 * SECOND
+    assert retry_after_us({"x-ms-retry-after-ms": "300", "retry-after": "9"}, lambda: NOW_S) == 300_000
 
 
 def test_silence_says_nothing():
     """Without a header there is no wait to read."""
     assert retry_after_us({}, lambda: NOW_S) is None
-    assert rate_limit_reset_us({}) is None
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,7 @@ def test_silence_says_nothing():
         ("1x", None),
         ("1..5s", None),
         ("5 s", None),
+        ("5s" + " " * 64, None),
         (None, None),
     ],
 )
@@ -90,28 +94,41 @@ def test_durations_are_read(text, expected):
 
 
 @pytest.mark.parametrize(
-    ("remaining", "expected"),
+    ("text", "expected"),
     [
-        ({}, 2 * SECOND),
-        ({"requests": "0"}, 60 * SECOND),
-        ({"tokens": "0", "requests": "17"}, 2 * SECOND),
-        ({"tokens": "0", "requests": "0"}, 60 * SECOND),
+        ("6m0s", 360 * SECOND),
+        ("33011.382867", 33011_382_867),
+        ("1800000090", 90 * SECOND),
+        ("1800000090.5", 90_500_000),
+        ("1800000090000", 90 * SECOND),
+        ("1800000090000000", None),
+        ("180000009000000", LONGEST_WAIT_US),
+        ("1700000000", 0),
+        ("999999999", LONGEST_WAIT_US),
+        ("2027-01-15T08:01:30Z", 90 * SECOND),
+        ("2027-01-15T10:01:30.25+02:00", 90_250_000),
+        ("2027-01-15T08:01:30", 90 * SECOND),
+        ("2020-01-01T00:00:00Z", 0),
+        ("9999-12-31T23:59:59Z", LONGEST_WAIT_US),
+        (formatdate(NOW_S + 90, usegmt=True), 90 * SECOND),
+        ("-5", None),
+        ("", None),
+        ("tomorrow", None),
+        ("5" + " " * 64, None),
     ],
 )
-def test_the_limit_that_is_used_up_decides(remaining, expected):
-    """The reset of a limit that has room left is no reason to wait."""
-    headers = {"x-ratelimit-reset-requests": "1m0s", "x-ratelimit-reset-tokens": "2s"}
-    headers |= {f"x-ratelimit-remaining-{dimension}": left for dimension, left in remaining.items()}
-    assert rate_limit_reset_us(headers) == expected
+def test_a_reset_is_a_span_or_a_moment(text, expected):
+    """Spans, seconds, epoch times in seconds or finer, RFC 3339 and HTTP dates all say when."""
+    assert until_us(text, lambda: NOW_S) == expected
 
 
 @given(TEXTS, st.floats(0, 1e11))
 def test_any_text_gives_a_bounded_wait_or_none(text, now_s):
     """No header can crash the reader or make a key wait for ever."""
-    headers = dict.fromkeys(("retry-after", "x-ratelimit-reset-tokens", "x-ratelimit-reset-requests"), text)
     for wait_us in (
-        retry_after_us(headers, lambda: now_s),
+        retry_after_us({"retry-after": text}, lambda: now_s),
         retry_after_us({"retry-after-ms": text}, lambda: now_s),
-        rate_limit_reset_us(headers),
+        duration_us(text),
+        until_us(text, lambda: now_s),
     ):
         assert wait_us is None or (type(wait_us) is int and 0 <= wait_us <= LONGEST_WAIT_US)

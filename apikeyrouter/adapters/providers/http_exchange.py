@@ -37,6 +37,7 @@ class Exchange:
         "_limit_bytes",
         "_loop",
         "_parts",
+        "_paused",
         "_waiter",
         "complete",
         "deadlines",
@@ -59,6 +60,7 @@ class Exchange:
         self._buffered_bytes = 0
         self._limit_bytes: int | None = None
         self._discarding = False
+        self._paused = False
         self._failure: FailureClass | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -95,7 +97,8 @@ class Exchange:
         elif self._discarding:
             self._hold_drain()
         elif self.status:
-            self._hold_buffer()
+            if self._buffered_bytes > STREAM_BUFFER_BYTES:
+                self._hold_buffer()
             self._wake()
 
     def _hold_limit(self, limit_bytes: int) -> None:
@@ -107,7 +110,8 @@ class Exchange:
             self.close()
 
     def _hold_buffer(self) -> None:
-        if self._buffered_bytes > STREAM_BUFFER_BYTES and self._flow is not None:
+        if self._flow is not None:
+            self._paused = True
             self._flow.pause()
 
     def _break(self, failure_class: FailureClass) -> None:
@@ -124,18 +128,24 @@ class Exchange:
 
     async def head(self) -> None:
         """Return once status and headers are there."""
-        while not self.status:
-            self._raise_failure()
-            await self._arrival()
+        try:
+            while not self.status:
+                await self._arrival()
+        except BaseException:
+            self.close()
+            raise
 
     async def read(self, limit_bytes: int) -> bytes:
         """Return the whole decoded body."""
         self._limit_bytes = limit_bytes
         self._hold_limit(limit_bytes)
         self._resume()
-        while not self.complete:
-            self._raise_failure()
-            await self._arrival()
+        try:
+            while not self.complete:
+                await self._arrival()
+        except BaseException:
+            self.close()
+            raise
         return decode_whole(self._take(), self.headers, limit_bytes)
 
     def chunks(self) -> AsyncIterator[bytes]:
@@ -148,13 +158,17 @@ class Exchange:
 
     async def __anext__(self) -> bytes:
         """Return what has arrived since the last call, waiting for at least one byte."""
-        while not self._parts:
-            if self.complete:
-                raise StopAsyncIteration
-            self._raise_failure()
-            await self._arrival()
+        try:
+            while not self._parts:
+                if self.complete:
+                    raise StopAsyncIteration
+                await self._arrival()
+        except BaseException:
+            self.close()
+            raise
         chunk = self._take()
-        self._resume()
+        if self._paused:
+            self._resume()
         return chunk
 
     def finish(self) -> None:
@@ -168,16 +182,16 @@ class Exchange:
         """Close the connection at once, unless the body has arrived to its end."""
         self._break(FailureClass.BrokenAnswer)
 
-    async def _arrival(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        except BaseException:
-            # A cancelled reader never comes back: an upstream that still computes must hear of it now.
-            self.close()
-            raise
-        finally:
-            self._waiter = None
+    def _arrival(self) -> asyncio.Future[None]:
+        """Return what resolves with the next news.
+
+        Whoever awaits it closes when that is cut short: a cancelled reader never comes back, and an upstream
+        that still computes must hear of it now.
+        """
+        if self._failure is not None:
+            raise TransportError(self._failure, sent=True)
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     def _take(self) -> bytes:
         parts = self._parts
@@ -186,9 +200,6 @@ class Exchange:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _resume(self) -> None:
+        self._paused = False
         if self._flow is not None:
             self._flow.resume()
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise TransportError(self._failure, sent=True)

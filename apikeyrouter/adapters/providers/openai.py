@@ -7,20 +7,15 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from apikeyrouter.adapters.providers.error_shapes import NOT_JSON, complaint_in
 from apikeyrouter.adapters.providers.httptools_transport import HttptoolsTransport
 from apikeyrouter.adapters.providers.limits import ERROR_BODY_S, MAX_ANSWER_BYTES, MAX_ERROR_BODY_BYTES
 from apikeyrouter.adapters.providers.openai_stream import OpenAIStream
-from apikeyrouter.adapters.providers.openai_wire import (
-    NOT_JSON,
-    answer_fields,
-    error_in,
-    failure_of,
-    label,
-    usage_of,
-)
+from apikeyrouter.adapters.providers.openai_wire import answer_fields, label, usage_of
+from apikeyrouter.adapters.providers.rate_limit_headers import rate_limit_reports
 from apikeyrouter.adapters.providers.redaction import Mask
 from apikeyrouter.adapters.providers.request_head import is_visible_ascii, target_of
-from apikeyrouter.adapters.providers.retry_after import rate_limit_reset_us, retry_after_us
+from apikeyrouter.adapters.providers.retry_after import retry_after_us
 from apikeyrouter.adapters.providers.transport import (
     Deadlines,
     HttpRequest,
@@ -29,9 +24,17 @@ from apikeyrouter.adapters.providers.transport import (
     TransportError,
 )
 from apikeyrouter.domain.events import ModelOffer
-from apikeyrouter.domain.failures import SECOND_US, AttemptFailedError, Failure, FailureClass
+from apikeyrouter.domain.failures import (
+    SECOND_US,
+    AttemptFailedError,
+    Complaint,
+    Failure,
+    FailureClass,
+    failure_of,
+)
 from apikeyrouter.domain.interfaces.provider_adapter import ProviderDescription, UpstreamAnswer, UpstreamCall
 from apikeyrouter.domain.models.system_error import ConfigurationError
+from apikeyrouter.domain.rate_limits import RateLimitReport
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 PATHS = {
@@ -40,7 +43,6 @@ PATHS = {
     "embeddings": "/embeddings",
     "responses": "/responses",
 }
-_CLIENT_FAULTS = frozenset({FailureClass.InvalidRequest, FailureClass.ModelNotFound})
 
 
 class OpenAIAdapter:
@@ -72,29 +74,32 @@ class OpenAIAdapter:
         """Make one call and return the whole answer."""
         mask = Mask(call.key_material)
         response = await self._accepted(call, mask, accept="application/json")
-        body = mask.hide(await _read(response, MAX_ANSWER_BYTES))
+        limits = rate_limit_reports(response.headers, self._now_s)
+        body = mask.hide(await _read(response, MAX_ANSWER_BYTES, limits))
         fields = answer_fields(call.operation, body)
         if fields is None or b'"error"' in body:
-            _raise_error_in(body, response.status, mask)
+            self._raise_error_in(body, response, call, mask)
         if fields is None:
-            raise _failed(FailureClass.MalformedAnswer, response.status)
+            raise _failed(FailureClass.MalformedAnswer, response.status, limits=limits)
         return UpstreamAnswer(
             body=body,
             usage=usage_of(fields.usage),
             model=label(fields.model, mask),
             finish_reason=label(fields.finish_reason, mask),
             upstream_request_id=label(response.headers.get("x-request-id"), mask),
+            limits=limits,
         )
 
     async def open_stream(self, call: UpstreamCall) -> OpenAIStream:
         """Make one streaming call; return once the first event is there."""
         mask = Mask(call.key_material)
         response = await self._accepted(call, mask, accept="text/event-stream")
+        limits = rate_limit_reports(response.headers, self._now_s)
         if not _is_event_stream(response):
-            body = await _read(response, MAX_ERROR_BODY_BYTES)
-            _raise_error_in(body, response.status, mask)
-            raise _failed(FailureClass.MalformedAnswer, response.status)
-        stream = _opened(response, call.operation, mask)
+            body = mask.hide(await _read(response, MAX_ERROR_BODY_BYTES, limits))
+            self._raise_error_in(body, response, call, mask)
+            raise _failed(FailureClass.MalformedAnswer, response.status, limits=limits)
+        stream = _opened(response, call.operation, mask, limits)
         await stream.begin()
         return stream
 
@@ -113,7 +118,7 @@ class OpenAIAdapter:
         else:
             if 200 <= response.status < 300:
                 return response
-            failure = await self._refusal(response, mask)
+            failure = await self._refusal(response, call, mask)
         raise AttemptFailedError(failure)
 
     def _request(self, call: UpstreamCall, accept: str) -> HttpRequest:
@@ -138,20 +143,31 @@ class OpenAIAdapter:
             return deadlines
         return msgspec.structs.replace(deadlines, total_s=allowed_s)
 
-    async def _refusal(self, response: HttpResponse, mask: Mask) -> Failure:
+    async def _refusal(self, response: HttpResponse, call: UpstreamCall, mask: Mask) -> Failure:
         """Classify an answer that is not a success."""
         body = mask.hide(await _read_error_body(response))
-        failure_class, code = failure_of(response.status, error_in(body), mask)
-        wait_us = retry_after_us(response.headers, self._now_s)
-        if wait_us is None and failure_class is FailureClass.RateLimited:
-            wait_us = rate_limit_reset_us(response.headers)
-        return Failure(
-            failure_class=failure_class,
-            status=response.status,
-            code=code,
-            retry_after_us=wait_us,
-            body=_for_the_client(body, mask) if failure_class in _CLIENT_FAULTS else None,
+        complaint = complaint_in(body, mask, refused=True, model=call.model)
+        return self._judged(complaint, response, body, mask)
+
+    def _raise_error_in(self, body: bytes, response: HttpResponse, call: UpstreamCall, mask: Mask) -> None:
+        """Raise what an answer of success says in its body: that it is none."""
+        complaint = complaint_in(body, mask, model=call.model)
+        if complaint is not None:
+            raise AttemptFailedError(self._judged(complaint, response, body, mask))
+
+    def _judged(
+        self, complaint: Complaint | None, response: HttpResponse, body: bytes, mask: Mask
+    ) -> Failure:
+        """Name the failure; the client gets the provider's words only where it is at fault."""
+        failure = failure_of(
+            response.status,
+            complaint,
+            asked_us=retry_after_us(response.headers, self._now_s),
+            limits=rate_limit_reports(response.headers, self._now_s),
         )
+        if not failure.handling.quotes_provider:
+            return failure
+        return msgspec.structs.replace(failure, body=_for_the_client(body, mask))
 
 
 def _checked_base_url(base_url: str | None) -> str:
@@ -184,22 +200,24 @@ def _is_event_stream(response: HttpResponse) -> bool:
     return "text/event-stream" in response.headers.get("content-type", "text/event-stream").lower()
 
 
-def _opened(response: HttpResponse, operation: str, mask: Mask) -> OpenAIStream:
+def _opened(
+    response: HttpResponse, operation: str, mask: Mask, limits: tuple[RateLimitReport, ...]
+) -> OpenAIStream:
     try:
-        return OpenAIStream(response, operation, mask)
+        return OpenAIStream(response, operation, mask, limits)
     except TransportError as error:  # a content encoding that nobody can read
         failure_class = error.failure_class
     response.close()
-    raise _failed(failure_class, response.status)
+    raise _failed(failure_class, response.status, limits=limits)
 
 
-async def _read(response: HttpResponse, limit_bytes: int) -> bytes:
+async def _read(response: HttpResponse, limit_bytes: int, limits: tuple[RateLimitReport, ...]) -> bytes:
     try:
         return await response.read(limit_bytes)
     except TransportError as error:
         failure_class = error.failure_class
     response.close()
-    raise _failed(failure_class, response.status)
+    raise _failed(failure_class, response.status, limits=limits)
 
 
 async def _read_error_body(response: HttpResponse) -> bytes:
@@ -211,17 +229,10 @@ async def _read_error_body(response: HttpResponse) -> bytes:
         return b""
 
 
-def _raise_error_in(body: bytes, status: int, mask: Mask) -> None:
-    """Raise what an answer of success says in its body: that it is none."""
-    error = error_in(body)
-    if error is not None:
-        failure_class, code = failure_of(status, error, mask)
-        kept = _for_the_client(body, mask) if failure_class in _CLIENT_FAULTS else None
-        raise _failed(failure_class, status, code=code, body=kept)
-
-
 def _for_the_client(body: bytes, mask: Mask) -> bytes | None:
     """Keep a provider's error that is JSON, written anew so that no escape hides the key from the mask."""
+    if len(body) > MAX_ERROR_BODY_BYTES:
+        return None
     try:
         written = msgspec.json.encode(msgspec.json.decode(body))
     except (*NOT_JSON, msgspec.EncodeError):
@@ -234,9 +245,6 @@ def _failed(
     status: int | None,
     *,
     sent: bool = True,
-    code: str | None = None,
-    body: bytes | None = None,
+    limits: tuple[RateLimitReport, ...] = (),
 ) -> AttemptFailedError:
-    return AttemptFailedError(
-        Failure(failure_class=failure_class, status=status, sent=sent, code=code, body=body)
-    )
+    return AttemptFailedError(Failure(failure_class=failure_class, status=status, sent=sent, limits=limits))

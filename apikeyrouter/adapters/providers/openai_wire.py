@@ -4,13 +4,10 @@ from typing import Any
 
 import msgspec
 
+from apikeyrouter.adapters.providers.error_shapes import NOT_JSON
 from apikeyrouter.adapters.providers.limits import MAX_LABEL_CHARS, MAX_TOKENS_OF_ONE_ANSWER
 from apikeyrouter.adapters.providers.redaction import Mask
-from apikeyrouter.domain.failures import FailureClass, classify
 from apikeyrouter.domain.interfaces.provider_adapter import Usage
-
-_NO_ERROR = frozenset({b"", b"null", b"false", b'""', b"{}"})
-NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class ChoiceFields(msgspec.Struct, gc=False):
@@ -56,19 +53,11 @@ class ResponsesFields(msgspec.Struct, gc=False):
         return self.status
 
 
-class ErrorFields(msgspec.Struct, gc=False):
-    """What is inside `{"error": …}`."""
-
-    code: object = None
-    type: object = None
-
-
 class StreamFields(msgspec.Struct, gc=False):
     """Any event of any stream."""
 
     error: msgspec.Raw = msgspec.Raw()
     type: object = None
-    code: object = None
     choices: msgspec.Raw = msgspec.Raw()
     model: object = None
     usage: msgspec.Raw = msgspec.Raw()
@@ -82,10 +71,6 @@ class _UsageFields(msgspec.Struct, gc=False):
     output_tokens: object = None
 
 
-class _ErrorEnvelope(msgspec.Struct, gc=False):
-    error: msgspec.Raw
-
-
 AnswerFields = ChatFields | EmbeddingsFields | ResponsesFields
 
 _chat = msgspec.json.Decoder(ChatFields)
@@ -96,8 +81,6 @@ _ANSWER_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "responses": msgspec.json.Decoder(ResponsesFields),
 }
 _usage = msgspec.json.Decoder(_UsageFields)
-_error = msgspec.json.Decoder(ErrorFields)
-_envelope = msgspec.json.Decoder(_ErrorEnvelope)
 _choices = msgspec.json.Decoder(list[ChoiceFields])
 _event = msgspec.json.Decoder(StreamFields)
 _snapshot = msgspec.json.Decoder(ResponsesFields)
@@ -166,36 +149,6 @@ def _plausible(consumed: object, produced: object) -> Usage | None:
     if all(type(count) is int and 0 <= count <= MAX_TOKENS_OF_ONE_ANSWER for count in counts):
         return Usage(consumed, produced)  # type: ignore[arg-type]  # both were just seen to be integers
     return None
-
-
-def error_in(body: bytes) -> ErrorFields | None:
-    """Read `{"error": …}`; None if the body is something else, or its error is null."""
-    try:
-        return error_fields(_envelope.decode(body).error)
-    except NOT_JSON:
-        return None
-
-
-def error_fields(raw: msgspec.Raw) -> ErrorFields | None:
-    """Read what an error tells; some providers write it as a bare string."""
-    if bytes(raw) in _NO_ERROR:
-        return None
-    try:
-        return _error.decode(raw)
-    except NOT_JSON:
-        return ErrorFields()
-
-
-def failure_of(status: int, error: ErrorFields | None, mask: Mask) -> tuple[FailureClass, str | None]:
-    """Classify an error by its code, then by its type, then by the status."""
-    if error is None:
-        return classify(status, None), None
-    code, kind = label(error.code, mask), label(error.type, mask)
-    if status < 400 and type(error.code) is int and 400 <= error.code <= 599:
-        status, code = error.code, None  # the status that the answer should have had
-    by_status = classify(status, None)
-    by_code, by_kind = classify(status, code), classify(status, kind)
-    return (by_code if by_code != by_status else by_kind), code or kind
 
 
 def label(value: object, mask: Mask) -> str | None:

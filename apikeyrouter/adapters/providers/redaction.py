@@ -21,9 +21,8 @@ class Mask:
 
     def hide(self, body: bytes) -> bytes:
         """Return the bytes with every occurrence of the key masked."""
-        for form in self._forms:
-            if form in body:
-                body = body.replace(form, b"*" * len(form))
+        for form, stars in self._forms:
+            body = body.replace(form, stars)
         return body
 
     def occurs_in(self, text: str) -> bool:
@@ -31,9 +30,10 @@ class Mask:
         return bool(self._material) and self._material in text
 
 
-def _forms_in_json(material: str) -> tuple[bytes, ...]:
-    """Return the key as it may stand in JSON text: as it is, and with quotes or slashes escaped."""
+def _forms_in_json(material: str) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the key as it may stand in JSON text, plain or escaped, and each time what to put there."""
     if not material:
         return ()
     escaped = msgspec.json.encode(material)[1:-1]
-    return tuple({material.encode(): None, escaped: None, escaped.replace(b"/", b"\\/"): None})
+    forms = {material.encode(), escaped, escaped.replace(b"/", b"\\/")}
+    return tuple((form, b"*" * len(form)) for form in forms)

@@ -7,7 +7,6 @@ from apikeyrouter.adapters.providers.limits import MAX_EVENT_BYTES
 
 # Two line ends in a row. A CR at the very end of what is there may yet become CRLF, so it does not count.
 _EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
-_LINE_END = re.compile(rb"\r\n|\n|\r")
 _LONGEST_SPLIT_END = 3
 
 
@@ -29,8 +28,10 @@ class EventSplitter:
 
     def push(self, chunk: bytes) -> bytes:
         """Take bytes as they arrived; return whole events, or nothing yet."""
-        if not self._pending and _ends_one_event(chunk) and len(chunk) <= self._max_event_bytes:
-            return chunk
+        # The byte before the end must be of a line: in a longer run the last line end may open an event.
+        if not self._pending and chunk.endswith(b"\n\n") and chunk[-3:-2] > b"\r":
+            if len(chunk) <= self._max_event_bytes:
+                return chunk
         search_from = max(0, len(self._pending) - _LONGEST_SPLIT_END)
         self._pending += chunk
         events = self._cut(search_from)
@@ -61,13 +62,14 @@ class EventSplitter:
         return events
 
 
-def _ends_one_event(chunk: bytes) -> bool:
-    # The byte before must be of a line: in a longer run of line ends the last one may open an event.
-    return chunk.endswith(b"\n\n") and chunk[-3:-2] > b"\r"
-
-
 def events_of(batch: bytes) -> Iterator[bytes]:
     """Yield the events of a batch of whole ones, each with its end."""
+    if batch.find(b"\r") < 0:
+        *events, rest = batch.split(b"\n\n")
+        yield from (event + b"\n\n" for event in events)
+        if rest:
+            yield rest
+        return
     start = 0
     for boundary in _EVENT_END.finditer(batch):
         yield batch[start : boundary.end()]
@@ -78,7 +80,7 @@ def events_of(batch: bytes) -> Iterator[bytes]:
 
 def data_of(event: bytes) -> bytes | None:
     """Return the data of one event, its lines joined; None for comments and the like."""
-    lines = [_value(line) for line in _LINE_END.split(event) if line == b"data" or line.startswith(b"data:")]
+    lines = [_value(line) for line in event.splitlines() if line == b"data" or line.startswith(b"data:")]
     return b"\n".join(lines) if lines else None
 
 

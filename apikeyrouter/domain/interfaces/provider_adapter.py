@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from apikeyrouter.domain.events import ModelOffer
+from apikeyrouter.domain.rate_limits import RateLimitReport
 
 
 class ProviderDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,27 +41,32 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 class UpstreamAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A whole answer in OpenAI's dialect. `usage` is None where the provider did not tell."""
+    """A whole answer in OpenAI's dialect. `usage` is None where the provider did not tell.
+
+    `limits` is what the provider said of the key's limits beside the answer.
+    """
 
     body: bytes
     usage: Usage | None = None
     model: str | None = None
     finish_reason: str | None = None
     upstream_request_id: str | None = None
+    limits: tuple[RateLimitReport, ...] = ()
 
 
 class UpstreamStream(Protocol):
     """A stream in OpenAI's dialect: server-sent events as bytes, whole events per chunk.
 
     It yields at least one chunk, or `open_stream` would have raised. The last chunk holds `[DONE]`.
-    `usage`, `model` and `finish_reason` are what was seen so far. Iteration raises `AttemptFailedError`
-    when the stream breaks; `close` closes the upstream connection at once.
+    `usage`, `model` and `finish_reason` are what was seen so far; `limits` came with the head. Iteration
+    raises `AttemptFailedError` when the stream breaks; `close` closes the upstream connection at once.
     """
 
     usage: Usage | None
     model: str | None
     finish_reason: str | None
     upstream_request_id: str | None
+    limits: tuple[RateLimitReport, ...]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield chunks of whole events."""
