@@ -12,3 +12,8 @@ class Options:
     gateways: tuple[str, ...] = ()
     soak_requests: int = 100_000
     soak_within_s: float = 120
+    slices: int = 1
+    trace: str | None = None
+    routers: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
+    as_json: bool = False

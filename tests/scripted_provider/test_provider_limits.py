@@ -3,9 +3,13 @@
 import re
 from fractions import Fraction
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from apikeyrouter.errors import ConfigurationError
+from apikeyrouter.interfaces.scripted_provider.behaviour import KeyScript, key_script_from
+from apikeyrouter.interfaces.scripted_provider.keyring import ScriptedKey
 from apikeyrouter.interfaces.scripted_provider.limits import (
     DAY_US,
     MINUTE_US,
@@ -41,8 +45,30 @@ class TestTheBucket:
         assert TokenBucket.wait_us(bucket, wait_us - 1, amount) > 0
         assert TokenBucket.wait_us(bucket, wait_us, amount) == 0
 
+    @given(limit=st.integers(1, 10**9), fill=st.floats(0, 1))
+    def test_begins_as_full_as_it_is_told(self, limit, fill):
+        """What is there in the beginning is the share that was told, whatever the size."""
+        bucket = TokenBucket(limit, 0, fill)
+        waited_share = Fraction(bucket.wait_us(0, limit), MINUTE_US)
+        assert abs(waited_share - (1 - Fraction(fill))) <= Fraction(1, 10**6)
+
+    def test_a_full_bucket_of_any_size_is_exactly_full(self):
+        """The largest bucket gives its last token and not one more."""
+        bucket = TokenBucket(10**9 + 7, 0)
+        assert bucket.wait_us(0, 10**9 + 7) == 0
+        bucket.take(0, 10**9 + 7)
+        assert bucket.wait_us(0, 1) > 0
+
 
 class TestTheKeyLimits:
+    @pytest.mark.parametrize(("rpm", "tpm", "dimension"), [(10, None, "requests"), (None, 10, "tokens")])
+    def test_both_buckets_begin_as_full_as_told(self, rpm, tpm, dimension):
+        """A key whose buckets begin half empty refuses after half a minute's worth."""
+        limits = KeyLimits(rpm, tpm, None, 0, fill=0.5)
+        seen = [limits.admit(0, 1) for _ in range(6)]
+        assert seen[:5] == [None] * 5
+        assert seen[5].dimension == dimension
+
     def test_one_refusal_takes_from_no_bucket(self):
         """A call that its tokens forbid leaves the request in its bucket."""
         limits = KeyLimits(1, 100, None, 0)
@@ -76,6 +102,26 @@ class TestTheKeyLimits:
     def test_no_limits_no_headers(self):
         """A key without limits tells none."""
         assert not KeyLimits(None, None, None, 0).headers(0)
+
+
+class TestTheFillOfAScriptedKey:
+    def test_its_buckets_begin_so(self):
+        """A key that is told to begin empty refuses its first call, and serves when it has refilled."""
+        limits = ScriptedKey("alpha", KeyScript(key="sk-a", rpm=60, fill=0), 0, 0).limits
+        assert limits.admit(0, 1).wait_us == 1_000_000
+        assert limits.admit(1_000_000, 1) is None
+
+    def test_limits_told_later_begin_so_too(self):
+        """A quota that is cut while the key works is no gift of a full bucket."""
+        key = ScriptedKey("alpha", KeyScript(key="sk-a", rpm=60, fill=0.5), 0, 0)
+        key.follow(KeyScript(key="sk-a", rpm=4, fill=0.5), 5)
+        assert [key.limits.admit(5, 1) is None for _ in range(3)] == [True, True, False]
+
+    @pytest.mark.parametrize("fill", [-0.1, 1.1])
+    def test_no_bucket_is_fuller_than_full(self, fill):
+        """A fill outside of 0 to 1 is refused by name."""
+        with pytest.raises(ConfigurationError, match="fill"):
+            key_script_from("alpha", {"key": "sk-a", "fill": fill})
 
 
 def read_duration(text: str) -> int:

@@ -85,12 +85,16 @@ class Fault(Told, frozen=True, kw_only=True):
 
 
 class KeyScript(Told, frozen=True, kw_only=True):
-    """How one key behaves. No limit named means none. The first fault that strikes is the one that acts."""
+    """How one key behaves. No limit named means none. The first fault that strikes is the one that acts.
+
+    `fill` is how full the buckets of `rpm` and `tpm` are when these limits are told.
+    """
 
     key: str = ""
     rpm: Positive | None = None
     tpm: Positive | None = None
     requests_per_day: Count | None = None
+    fill: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     # Bounds are checked below: msgspec 0.22 crashes on constraints beside and inside a tuple of fixed size.
     latency_ms: float | tuple[float, float] = 0
     token_ms: Milliseconds = 0

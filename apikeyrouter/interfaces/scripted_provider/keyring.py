@@ -70,8 +70,8 @@ def limits_named(script: KeyScript) -> tuple[int | None, int | None, int | None]
 
 
 def limits_of(script: KeyScript, now_us: int) -> KeyLimits:
-    """Open the limits of a script, full."""
-    return KeyLimits(*limits_named(script), now_us)
+    """Open the limits of a script, as full as it says."""
+    return KeyLimits(*limits_named(script), now_us, fill=script.fill)
 
 
 class Keyring:

@@ -6,18 +6,22 @@ from typing import NamedTuple
 
 MINUTE_US = 60_000_000
 DAY_US = 24 * 60 * MINUTE_US
+WHOLE_PPM = 1_000_000
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 class TokenBucket:
-    """A bucket that holds one minute's worth and refills evenly; integers only, so nothing drifts."""
+    """A bucket that holds one minute's worth and refills evenly; integers only, so nothing drifts.
 
-    def __init__(self, limit_per_minute: int, now_us: int) -> None:
+    `fill` is the share of it that is there in the beginning.
+    """
+
+    def __init__(self, limit_per_minute: int, now_us: int, fill: float = 1.0) -> None:
         self.limit = limit_per_minute
         # In units of 1/MINUTE_US: one microsecond refills `limit` of them.
         self._capacity = limit_per_minute * MINUTE_US
-        self._level = self._capacity
+        self._level = self._capacity * round(fill * WHOLE_PPM) // WHOLE_PPM
         self._at_us = now_us
 
     def _refill(self, now_us: int) -> None:
@@ -57,9 +61,17 @@ class Overrun(NamedTuple):
 class KeyLimits:
     """The limits of one key together: a call passes all of them or takes from none."""
 
-    def __init__(self, rpm: int | None, tpm: int | None, requests_per_day: int | None, now_us: int) -> None:
-        self._requests = None if rpm is None else TokenBucket(rpm, now_us)
-        self._tokens = None if tpm is None else TokenBucket(tpm, now_us)
+    def __init__(
+        self,
+        rpm: int | None,
+        tpm: int | None,
+        requests_per_day: int | None,
+        now_us: int,
+        *,
+        fill: float = 1.0,
+    ) -> None:
+        self._requests = None if rpm is None else TokenBucket(rpm, now_us, fill)
+        self._tokens = None if tpm is None else TokenBucket(tpm, now_us, fill)
         self._requests_per_day = requests_per_day
         self._day = now_us // DAY_US
         self._used_today = 0
