@@ -1,43 +1,53 @@
 """What an administrator may declare about a key, checked where it enters."""
 
 from collections.abc import Mapping
-from math import isfinite
+from math import inf, isfinite
 
 import msgspec
 
 from apikeyrouter.domain.events import Metadata
 from apikeyrouter.domain.models.system_error import InvalidRequestError
+from apikeyrouter.domain.quota_limits import (
+    check_no_limit_twice,
+    checked_quota_entry,
+    flattened,
+    is_quota_entry,
+)
 
 REQUESTS_PER_MINUTE_OF_ONE_SHARE = 100
 LONGEST_TEXT = 256
 MOST_ENTRIES = 64
-_POSITIVE = ("weight", "rpm", "rpd", "tpm", "tpd")
 
 
 class KeyDeclaration(msgspec.Struct, frozen=True):
-    """The part of the metadata that routing reads: share of the load, and models if restricted."""
+    """The part of the metadata that routing reads: share of the load, models if restricted, calls at once."""
 
     weight: float = 1.0
     models: frozenset[str] | None = None
+    max_concurrency: float = inf
 
 
 def check_metadata(metadata: Mapping[str, object] | None) -> Metadata:
     """Return the metadata as it may enter an event, or raise `InvalidRequestError` naming the entry."""
     if metadata is None:
         return {}
-    if len(metadata) > MOST_ENTRIES:
+    entries = flattened(metadata)
+    if len(entries) > MOST_ENTRIES:
         raise InvalidRequestError(
-            f"key metadata has {len(metadata)} entries; at most {MOST_ENTRIES} are allowed"
+            f"key metadata has {len(entries)} entries; at most {MOST_ENTRIES} are allowed", param="metadata"
         )
-    return {_checked_name(name): _checked_value(name, value) for name, value in metadata.items()}
+    checked = {_checked_name(name): _checked_value(name, value) for name, value in entries.items()}
+    check_no_limit_twice(checked)
+    return checked
 
 
 def declaration(metadata: Metadata) -> KeyDeclaration:
     """Read what routing needs; declared requests per minute stand in for a missing weight."""
-    models = metadata.get("models")
+    models, most = metadata.get("models"), metadata.get("max_concurrency")
     return KeyDeclaration(
         weight=_weight(metadata),
         models=frozenset(models) if isinstance(models, list) else None,
+        max_concurrency=float(most) if isinstance(most, int | float) and most >= 1 else inf,
     )
 
 
@@ -58,8 +68,10 @@ def _checked_name(name: object) -> str:
 
 def _checked_value(name: str, value: object) -> str | int | float | bool | list[str] | None:
     param = f"metadata.{name}"
-    if name in _POSITIVE:
+    if name == "weight":
         return _positive_number(param, value)
+    if is_quota_entry(name):
+        return checked_quota_entry(name, value)
     match value:
         case None | bool() | int():
             return value
