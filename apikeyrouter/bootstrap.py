@@ -73,7 +73,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     async def close(self) -> None:
-        """End in good order: calls, log, vault."""
+        """End in good order: who waits, calls, log, vault."""
+        self.route.close()
         await self.providers.close()
         if self.ready:
             await stop_node(self.journal, self.clock, self.node_id)
@@ -115,6 +116,7 @@ async def _wire(settings: RouterSettings, log: EventLog, heard: Listener | None)
         durability=Durability(settings.durability),
         max_attempts=settings.max_attempts,
         timeout_us=int(settings.request_timeout_s * US_PER_S),
+        queue_timeout_us=int(settings.queue_timeout_s * US_PER_S),
     )
     released = await start_node(journal, clock, node_id, VERSION)
     manage.destroy_orphans()

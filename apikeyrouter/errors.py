@@ -8,6 +8,7 @@ SystemError                     everything that this package raises on purpose
 ├── NoEligibleKeysError         no key may be chosen now; tells which rules refused
 ├── ProviderError               the upstream refused or broke; the last failure tells how
 ├── LogUnavailableError         the audit log cannot be written, so nothing is called
+├── ShuttingDownError           the router closes while a request waits for a key
 ├── LogLockedError              another process writes this file
 └── KeyMaterialMissingError     the vault has no material for a key
 
@@ -25,6 +26,7 @@ from apikeyrouter.domain.models.system_error import (
     NoEligibleKeysError,
     NotFoundError,
     ProviderError,
+    ShuttingDownError,
     SystemError,  # noqa: A004 - the published name
 )
 
@@ -39,5 +41,6 @@ __all__ = [
     "NoEligibleKeysError",
     "NotFoundError",
     "ProviderError",
+    "ShuttingDownError",
     "SystemError",
 ]

@@ -7,6 +7,9 @@ LEAST_LOG_BYTES = 1024 * 1024  # below this SQLite's own pages would fill the lo
 LONGEST_TIMEOUT_S = 24 * 3600.0
 MOST_ATTEMPTS = 100
 
+# --- waiting for capacity ----------------------------------------------------------------------------
+MOST_WAITING = 10_000  # requests; who comes later is refused at once
+
 # --- vault -------------------------------------------------------------------------------------------
 MOST_MATERIAL_BYTES = 64 * 1024  # service-account files are the largest credentials, a few kilobytes
 MOST_MASTER_KEY_FILE_BYTES = 4096
@@ -21,6 +24,7 @@ MOST_REMEMBERED_MATERIALS = 10_000  # 2 to 5 KB of index each; the older half is
 MOST_METRIC_MODELS = 50  # distinct label values; what comes later is counted as "other"
 MOST_METRIC_PROVIDERS = 64
 MOST_METRIC_REASONS = 64
+MOST_METRIC_ACCOUNTS = 200  # quotas with two series each; the others are only counted
 METRICS_CACHE_US = 1_000_000  # rendering takes tens of milliseconds, scrapers come every few seconds
 
 # --- event log ---------------------------------------------------------------------------------------

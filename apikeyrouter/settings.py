@@ -72,6 +72,7 @@ class RouterSettings(BaseSettings):
     connect_timeout_s: Seconds = 5.0
     first_byte_timeout_s: Seconds = 120.0
     idle_timeout_s: Seconds = 60.0
+    queue_timeout_s: Annotated[float, Field(ge=0, le=LONGEST_TIMEOUT_S, allow_inf_nan=False)] = 0.0
     max_attempts: int = Field(default=10, ge=1, le=MOST_ATTEMPTS)
     max_body_bytes: int = Field(default=DEFAULT_BODY_BYTES, ge=1, le=MOST_BODY_BYTES)
     max_log_bytes: int | None = Field(default=None, ge=LEAST_LOG_BYTES)

@@ -6,6 +6,7 @@ from apikeyrouter.domain.events import (
     CATALOGUE_STREAM,
     Event,
     KeyRegistered,
+    Metadata,
     NewEvent,
     Policy,
     ProviderRegistered,
@@ -17,7 +18,8 @@ from apikeyrouter.domain.events import (
 )
 from apikeyrouter.domain.objectives import policy_of
 from apikeyrouter.domain.offers import parse_offers
-from apikeyrouter.domain.routing import RouteQuestion, decide
+from apikeyrouter.domain.questions import RouteQuestion
+from apikeyrouter.domain.routing import decide
 from apikeyrouter.domain.state import RouterState
 from benchmarks.wire import MODEL
 
@@ -36,11 +38,12 @@ FACTS = RequestFacts(
 class History:
     """A state, and the next events to happen to it; the same every time."""
 
-    def __init__(self, keys: int, objective: str = "fairness") -> None:
+    def __init__(self, keys: int, objective: str = "fairness", limits: Metadata | None = None) -> None:
         self.state = RouterState()
         self.policy: Policy = policy_of(objective)
         self.requests = 0
         self._keys = keys
+        self._limits = limits or {}
 
     def opening(self) -> list[NewEvent]:
         """Register a provider and its keys."""
@@ -51,7 +54,11 @@ class History:
         events = [NewEvent(CATALOGUE_STREAM, 1, provider)]
         for number in range(self._keys):
             registered = KeyRegistered(
-                at_us=EPOCH_US, actor="bench", provider_id="openai", fingerprint=f"{number:064x}"
+                at_us=EPOCH_US,
+                actor="bench",
+                provider_id="openai",
+                fingerprint=f"{number:064x}",
+                metadata=self._limits,
             )
             events.append(NewEvent(key_stream(f"k{number:05}"), 1, registered))
         self.state.apply(events)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from weakref import WeakSet
 
+_WAITED_OUT_US = 1_000_000
 _BATCH_BYTES = 4096
 _WORD = struct.Struct("=Q")
 _TAIL_BITS = 74  # what UUIDv7 leaves beside 48 bits of milliseconds, version and variant
@@ -19,9 +20,16 @@ _VARIANT = 2 << 62
 class SystemClock:
     """The wall clock and the monotonic clock, in microseconds."""
 
+    def __init__(self) -> None:
+        self._latest_us = 0
+
     def now_us(self) -> int:
-        """Microseconds since the epoch, UTC."""
-        return time.time_ns() // 1000
+        """Microseconds since the epoch, UTC. A small step back is waited out, a large one is passed on."""
+        now_us = time.time_ns() // 1000
+        if self._latest_us - _WAITED_OUT_US < now_us < self._latest_us:
+            return self._latest_us
+        self._latest_us = now_us
+        return now_us
 
     def elapsed_us(self) -> int:
         """Microseconds of a clock that never jumps."""

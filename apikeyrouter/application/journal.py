@@ -13,6 +13,8 @@ from apikeyrouter.application.ports import Clock, EventLog
 from apikeyrouter.domain.events import (
     CATALOGUE_STREAM,
     LOG_STREAM,
+    AttemptFailed,
+    ClockSteppedBack,
     Event,
     LogRecovered,
     NewEvent,
@@ -38,12 +40,16 @@ class Journal:
         self.ready = False
         self._clock = clock
         self._node_id = node_id
-        self._owed: dict[str, Event] = {}
+        self._owed: dict[str, list[Event]] = {}
         self._restoring: asyncio.Task[None] | None = None
+        self._heard: Callable[[], None] = lambda: None
+        self._restored: Callable[[int], None] = lambda _at_us: None
+        self._met_us = 0
 
     async def open(self) -> None:
         """Fold the log from its beginning."""
         self.state = await asyncio.to_thread(self._fold)
+        self._met_us = self.state.latest_us
         self.ready = True
 
     def history_of_keys(self) -> list[Recorded]:
@@ -52,17 +58,37 @@ class Journal:
         events = [recorded for stream in streams for recorded in self.log.stream(stream)]
         return sorted(events, key=lambda recorded: recorded.position)
 
+    def meet(self, at_us: int) -> None:
+        """Flag a clock that was set back before anything is decided by it, since a decision tells its place.
+
+        Decisions that are not recorded move the present too: what was met counts, not only what was recorded.
+        """
+        if at_us < self._met_us:
+            self.record((self._step_back(at_us),))
+        self._met_us = at_us
+
     def record(self, events: Sequence[NewEvent]) -> asyncio.Future[None]:
         """Append and fold events in one uninterrupted step; they are durable together, or not at all."""
         if not self.ready:
             raise unavailable()
+        events = self._flagged(events)
         try:
             durable = self.log.append(events)
         except LogUnavailableError:
             self.fall_behind()
             raise unavailable() from None
         self.state.apply(events)
+        self._met_us = events[-1].event.at_us
+        self._heard()
         return durable
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Call `heard` after whatever is recorded from now on."""
+        self._heard = heard
+
+    def after_outages(self, restored: Callable[[int], None]) -> None:
+        """Call `restored` with the time whenever recording works again: ends were written meanwhile."""
+        self._restored = restored
 
     async def settled(self, durable: asyncio.Future[None]) -> None:
         """Wait until events are durable; if they never will be, stop recording and start restoring."""
@@ -75,8 +101,10 @@ class Journal:
         self._waited(self._clock.elapsed_us() - since_us)
 
     def owe(self, stream: str, event: Event) -> None:
-        """Keep the end of a request that could not be written until it can; the first end counts."""
-        self._owed.setdefault(stream, event)
+        """Keep what could not be written of a request until it can; nothing follows its first end."""
+        known = self._owed.setdefault(stream, [])
+        if not known or isinstance(known[-1], AttemptFailed):
+            known.append(event)
         self.fall_behind()
 
     def fall_behind(self) -> None:
@@ -108,21 +136,42 @@ class Journal:
         await self.log.reopen()
         state = await asyncio.to_thread(self._fold)
         self.state = state
+        self._met_us = state.latest_us
         at_us = self._clock.now_us()
         outage_us = self._clock.elapsed_us() - since_us
         recovered = LogRecovered(at_us=at_us, node_id=self._node_id, outage_us=outage_us)
         owed = [
-            NewEvent(stream, state.open_requests[stream].version + 1, event)
-            for stream, event in self._owed.items()
+            NewEvent(stream, version, event)
+            for stream, events in self._owed.items()
             if stream in state.open_requests
+            for version, event in enumerate(events, state.open_requests[stream].version + 1)
         ]
-        events = [NewEvent(LOG_STREAM, state.next_version(LOG_STREAM), recovered), *owed]
+        restored = NewEvent(LOG_STREAM, state.next_version(LOG_STREAM), recovered)
+        events = self._flagged([*owed, restored])
         durable = self.log.append(events)
         state.apply(events)
+        self._met_us = state.latest_us
         await durable
         self._owed.clear()
         self.ready = True
+        self._restored(at_us)
+        self._heard()
         notices().info("log_recovered", node_id=self._node_id, outage_us=outage_us)
+
+    def _flagged(self, events: Sequence[NewEvent]) -> Sequence[NewEvent]:
+        """Put a flag before events that bear an earlier time than what came before."""
+        at_us = events[0].event.at_us
+        if at_us >= self._met_us:
+            return events
+        moved = (new._replace(version=new.version + (new.stream == LOG_STREAM)) for new in events)
+        return [self._step_back(at_us), *moved]
+
+    def _step_back(self, at_us: int) -> NewEvent:
+        """Flag that time went back; its own time tells a replay how far the state had come."""
+        state = self.state
+        by_us = self._met_us - at_us
+        flag = ClockSteppedBack(at_us=state.latest_us, node_id=self._node_id, by_us=by_us)
+        return NewEvent(LOG_STREAM, state.next_version(LOG_STREAM), flag)
 
     def _fold(self) -> RouterState:
         return RouterState().fold(self.log.read())

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.ports import Clock, Entropy, Vault
 from apikeyrouter.application.providers import ProviderRegistry
+from apikeyrouter.application.upkeep import Upkeep
 from apikeyrouter.domain import keys
 from apikeyrouter.domain.events import CATALOGUE_STREAM, Event, NewEvent, ProviderRegistered, key_stream
 from apikeyrouter.domain.interfaces.provider_adapter import ProviderAdapter, ProviderDescription
@@ -29,6 +30,7 @@ class Manage:
         self._vault = vault
         self._clock = clock
         self._entropy = entropy
+        self._upkeep = Upkeep(journal)
 
     async def register_provider(
         self, provider_id: str, adapter: ProviderAdapter, *, actor: str, overwrite: bool = False
@@ -94,6 +96,27 @@ class Manage:
     async def disable_key(self, key_id: str, *, actor: str) -> Key:
         """Take a key out of service; requests under way finish."""
         event = keys.disable(self.key(key_id), at_us=self._clock.now_us(), actor=actor)
+        await self._record(key_stream(key_id), event)
+        return self.key(key_id)
+
+    async def drain_key(self, key_id: str, *, actor: str) -> Key:
+        """Give a key no new requests; it is disabled when those under way have ended."""
+        event = keys.drain(self.key(key_id), at_us=self._clock.now_us(), actor=actor)
+        await self._record(key_stream(key_id), event)
+        self._upkeep.drain_idle(self._clock.now_us())
+        return self.key(key_id)
+
+    async def pin_key(self, key_id: str, *, actor: str, pinned: bool = True) -> Key:
+        """Prefer a key to all that are not pinned, or stop that."""
+        event = keys.pin(self.key(key_id), at_us=self._clock.now_us(), actor=actor, pinned=pinned)
+        await self._record(key_stream(key_id), event)
+        return self.key(key_id)
+
+    async def change_key_metadata(self, key_id: str, metadata: Mapping[str, object], *, actor: str) -> Key:
+        """Declare anew what is known of a key: its limits, its weight, its models."""
+        checked = check_metadata(metadata)
+        at_us = self._clock.now_us()
+        event = keys.change_metadata(self.key(key_id), at_us=at_us, actor=actor, metadata=checked)
         await self._record(key_stream(key_id), event)
         return self.key(key_id)
 

@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from apikeyrouter.domain.events import ModelOffer, Policy, RequestFacts, RouteDecided
+from apikeyrouter.domain.events import ModelOffer, Policy, RequestFacts, RouteDecided, RouteDeferred
 from apikeyrouter.domain.failures import Failure
 
 
@@ -26,6 +26,11 @@ class Passage(msgspec.Struct, kw_only=True):
     version: int = 0
     attempt: int = 0
     tried: tuple[str, ...] = ()
+    retried: tuple[str, ...] = ()
+    avoided: tuple[str, ...] = ()
+    queued_us: int = 0
+    deferred: RouteDeferred | None = None
+    is_calling: bool = False
     attempt_started_us: int = 0
     first_byte_us: int = 0
     upstream_us: int = 0

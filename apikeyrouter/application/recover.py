@@ -2,6 +2,7 @@
 
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.ports import Clock
+from apikeyrouter.application.upkeep import Upkeep
 from apikeyrouter.domain.events import (
     LOG_STREAM,
     Event,
@@ -10,6 +11,7 @@ from apikeyrouter.domain.events import (
     NodeStopped,
     RequestReleased,
 )
+from apikeyrouter.domain.request_folds import PROCESS_DIED
 
 RELEASES_PER_APPEND = 100
 
@@ -20,6 +22,7 @@ async def start_node(journal: Journal, clock: Clock, node_id: str, version: str)
     releases = _releases(journal, clock.now_us())
     for first in range(0, len(releases), RELEASES_PER_APPEND):
         await journal.settled(journal.record(releases[first : first + RELEASES_PER_APPEND]))
+    Upkeep(journal).drain_idle(clock.now_us())
     return len(releases)
 
 
@@ -37,8 +40,8 @@ def _releases(journal: Journal, at_us: int) -> list[NewEvent]:
             RequestReleased(
                 at_us=at_us,
                 attempt=request.attempt,
-                key_id=request.key_id or state.key_ids[request.row],
-                trigger="process_died",
+                key_id=request.key_id or "",
+                trigger=PROCESS_DIED,
             ),
         )
         for stream, request in state.open_requests.items()

@@ -13,6 +13,10 @@ from apikeyrouter.domain.models.system_error import (
 
 US_PER_S = 1_000_000
 
+FULL = frozenset({"key_exhausted", "max_concurrency", "quota"})
+"""The rules by which a key may give no more for now: whoever is refused by one of them asks for too much."""
+PROVIDER_DOWN, RESTING = "provider_down", "key_throttled"
+
 
 def refusal(passage: Passage, refused: RouteRefused) -> SystemError:
     """Tell why no key was chosen: after failed attempts the last failure is what the caller should see."""
@@ -25,10 +29,15 @@ def refusal(passage: Passage, refused: RouteRefused) -> SystemError:
             param="model",
             request_id=passage.request_id,
         )
-    error = NoEligibleKeysError(explain(refused), excluded=refused.excluded, request_id=passage.request_id)
+    excluded = refused.excluded
+    error = NoEligibleKeysError(explain(refused), excluded=excluded, request_id=passage.request_id)
+    # Keys of a provider that is down rest from its failures as well, which is not the caller's doing.
+    is_down = PROVIDER_DOWN in excluded and not FULL & excluded.keys()
+    if is_down:
+        error.code = PROVIDER_DOWN
+    elif FULL & excluded.keys() or RESTING in excluded:
+        error.http_status, error.code = 429, "rate_limit_exceeded"
     if refused.retry_at_us is not None:
-        error.http_status = 429
-        error.code = "rate_limit_exceeded"
         error.retry_after = max(refused.retry_at_us - refused.at_us, 0) / US_PER_S
     return error
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from apikeyrouter.domain.events import Recorded, RouteDecided, RouteRefused, canonical_bytes
-from apikeyrouter.domain.routing import RouteQuestion, decide
+from apikeyrouter.domain.questions import RouteQuestion
+from apikeyrouter.domain.routing import RULES, decide
 from apikeyrouter.domain.state import RouterState
 
 MOST_DIFFERENCES = 20
@@ -23,11 +24,15 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """What a verification found; only the first differences are listed, all are counted."""
+    """What a verification found; only the first differences are listed, all are counted.
+
+    `by_former_rules` counts decisions of an earlier version, which today's rules cannot make again.
+    """
 
     events: int
     decisions: int
     different: int
+    by_former_rules: int
     differences: tuple[Difference, ...]
 
     @property
@@ -39,10 +44,14 @@ class Verification(msgspec.Struct, frozen=True):
 def verify(events: Iterable[Recorded]) -> Verification:
     """Fold the log and decide again at every recorded decision; the whole log, in order, is needed."""
     state = RouterState()
-    counted = decisions = different = 0
+    counted = decisions = different = by_former_rules = 0
     listed: list[Difference] = []
     for recorded in events:
-        if isinstance(recorded.event, RouteDecided | RouteRefused):
+        if not isinstance(recorded.event, RouteDecided | RouteRefused):
+            pass
+        elif recorded.event.rules != RULES:
+            by_former_rules += 1
+        else:
             decisions += 1
             again = decide_again(state, recorded.event)
             if canonical_bytes(again) != canonical_bytes(recorded.event):
@@ -51,7 +60,7 @@ def verify(events: Iterable[Recorded]) -> Verification:
                     listed.append(_difference(recorded, again))
         state.evolve(*recorded)
         counted += 1
-    return Verification(counted, decisions, different, tuple(listed))
+    return Verification(counted, decisions, different, by_former_rules, tuple(listed))
 
 
 def decide_again(state: RouterState, recorded: RouteDecided | RouteRefused) -> RouteDecided | RouteRefused:
@@ -61,6 +70,7 @@ def decide_again(state: RouterState, recorded: RouteDecided | RouteRefused) -> R
         policy=recorded.policy,
         attempt=recorded.attempt,
         tried=recorded.tried,
+        avoided=recorded.avoided,
         at_us=recorded.at_us,
         seed=recorded.seed,
     )

@@ -6,18 +6,22 @@ sees each other's reservations and no two of them decide from the same state.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
 
 from apikeyrouter.application.durability import Durability
 from apikeyrouter.application.journal import Journal, unavailable
+from apikeyrouter.application.learning import Learning
 from apikeyrouter.application.passage import Order, Passage
 from apikeyrouter.application.ports import Clock, Entropy, Vault
 from apikeyrouter.application.providers import ProviderRegistry
 from apikeyrouter.application.refusals import provider_error, refusal
 from apikeyrouter.application.routed_stream import RoutedStream
-from apikeyrouter.domain import keys, settlement
+from apikeyrouter.application.upkeep import Upkeep
+from apikeyrouter.application.waiting import Taken, WaitingRoom
+from apikeyrouter.domain import deferral, settlement
 from apikeyrouter.domain.events import (
     Event,
     EventRef,
@@ -25,22 +29,29 @@ from apikeyrouter.domain.events import (
     RequestFailed,
     RequestReleased,
     RouteDecided,
+    RouteDeferred,
     RouteRefused,
-    key_stream,
     request_stream,
 )
-from apikeyrouter.domain.failures import AttemptFailedError, Failure, FailureClass
+from apikeyrouter.domain.failures import AttemptFailedError, Failure, FailureClass, KeyEffect, NextTry
 from apikeyrouter.domain.interfaces.provider_adapter import (
     ProviderAdapter,
     UpstreamAnswer,
     UpstreamCall,
+    UpstreamStream,
     Usage,
 )
-from apikeyrouter.domain.models.system_error import KeyMaterialMissingError, LogUnavailableError
-from apikeyrouter.domain.routing import RouteQuestion, decide
+from apikeyrouter.domain.models.system_error import (
+    KeyMaterialMissingError,
+    LogUnavailableError,
+    ShuttingDownError,
+)
+from apikeyrouter.domain.questions import RouteQuestion
+from apikeyrouter.domain.rate_limits import RateLimitReport
+from apikeyrouter.domain.routing import decide
 from apikeyrouter.domain.settlement import Outcome
 
-Answer = TypeVar("Answer")
+Answer = TypeVar("Answer", UpstreamAnswer, UpstreamStream)
 Attempt = Callable[[ProviderAdapter, UpstreamCall], Awaitable[Answer]]
 
 
@@ -58,6 +69,7 @@ class RouteRequest:
         durability: Durability,
         max_attempts: int,
         timeout_us: int,
+        queue_timeout_us: int,
     ) -> None:
         self._journal = journal
         self._providers = providers
@@ -67,6 +79,15 @@ class RouteRequest:
         self._durability = durability
         self._max_attempts = max_attempts
         self._timeout_us = timeout_us
+        self._queue_timeout_us = queue_timeout_us
+        self._upkeep = Upkeep(journal)
+        self._learning = Learning(journal)
+        self._waiting = WaitingRoom(self._take_turn, clock.now_us)
+        journal.listen(self._waiting.something_happened)
+
+    def close(self) -> None:
+        """Send away who waits for a key."""
+        self._waiting.close()
 
     async def execute(self, order: Order) -> tuple[Passage, UpstreamAnswer]:
         """Serve a request whole."""
@@ -111,18 +132,21 @@ class RouteRequest:
                 await self._fail(passage, failed.failure)
             else:
                 passage.first_byte_us = self._upstream_returned(passage)
+                self._learn(passage, answer.limits)
                 return answer
 
     async def _next_decision(self, passage: Passage) -> RouteDecided:
         """Decide, record, and wait until the record is durable: only then may the key be used."""
         decision, durable = self._decide(passage)
+        while isinstance(decision, RouteDeferred):
+            decision, durable = await self._await_turn(passage, decision)
         if isinstance(decision, RouteRefused):
             await self._journal.settled(durable)
             raise refusal(passage, decision)
-        self._admit(passage, decision, durable)
         if self._durability.awaits_decision_before_call:
             await self._journal.settled(durable)
         passage.attempt_started_us = self._clock.elapsed_us()
+        passage.is_calling = True
         return decision
 
     def _call(self, passage: Passage, decision: RouteDecided) -> UpstreamCall:
@@ -139,26 +163,74 @@ class RouteRequest:
             deadline_us=self._timeout_us - (passage.attempt_started_us - passage.started_us),
         )
 
-    def _decide(self, passage: Passage) -> tuple[RouteDecided | RouteRefused, asyncio.Future[None]]:
+    def _decide(
+        self, passage: Passage
+    ) -> tuple[RouteDecided | RouteRefused | RouteDeferred, "asyncio.Future[None]"]:
+        """Choose a key and record that, or record that there is none: not now, or not at all."""
+        question = self._question(passage)
+        decision = decide(self._journal.state, question)
+        wait_us = self._wait_allowed_us(passage)
+        passage.deferred = None
+        if wait_us and isinstance(decision, RouteRefused):
+            passage.deferred = deferral.until_capacity(self._journal.state, decision, wait_us)
+        elif wait_us and self._waiting.is_queued(question.facts):
+            passage.deferred = deferral.behind_others(question, wait_us)
+        elif isinstance(decision, RouteDecided):
+            return decision, self._admit(passage, decision)
+        outcome = passage.deferred or decision
+        return outcome, self._record(passage, outcome)
+
+    async def _await_turn(
+        self, passage: Passage, deferred: RouteDeferred
+    ) -> tuple[RouteDecided | RouteRefused | RouteDeferred, "asyncio.Future[None]"]:
+        """Wait for capacity; when the time for that is over, what is true then is the answer."""
+        since_us = self._clock.elapsed_us()
+        taken = await self._waiting.turn(
+            passage,
+            within_us=deferred.wait_until_us - deferred.at_us,
+            retry_at_us=deferred.retry_at_us,
+        )
+        passage.queued_us += self._clock.elapsed_us() - since_us
+        return taken or self._decide(passage)
+
+    def _take_turn(self, passage: Passage) -> Taken | RouteRefused | None:
+        """Try to serve a waiting request; a refusal is not recorded while it is of use to wait on."""
+        question = self._question(passage)
+        decision = decide(self._journal.state, question)
+        if isinstance(decision, RouteDecided):
+            return decision, self._admit(passage, decision)
+        left_us = 0 if passage.deferred is None else passage.deferred.wait_until_us - question.at_us
+        hopeless = deferral.until_capacity(self._journal.state, decision, left_us) is None
+        return None if hopeless else decision
+
+    def _question(self, passage: Passage) -> RouteQuestion:
         at_us = self._clock.now_us()
-        self._wake_keys(at_us)
-        question = RouteQuestion(
+        self._upkeep.wake(at_us)
+        return RouteQuestion(
             facts=passage.order.facts,
             policy=passage.order.policy,
             attempt=passage.attempt + 1,
             tried=passage.tried,
+            avoided=passage.avoided,
             at_us=at_us,
             seed=self._entropy.seed(),
         )
-        decision = decide(self._journal.state, question)
-        return decision, self._record(passage, decision)
 
-    def _admit(self, passage: Passage, decision: RouteDecided, durable: asyncio.Future[None]) -> None:
+    def _wait_allowed_us(self, passage: Passage) -> int:
+        if not self._queue_timeout_us or self._waiting.full:
+            return 0
+        left_us = self._timeout_us - (self._clock.elapsed_us() - passage.started_us)
+        return max(min(self._queue_timeout_us - passage.queued_us, left_us), 0)
+
+    def _admit(self, passage: Passage, decision: RouteDecided) -> "asyncio.Future[None]":
+        durable = self._record(passage, decision)
         provider = self._journal.state.providers[decision.chosen.provider_id]
         passage.attempt += 1
+        passage.is_calling = False
         passage.decision = decision
         passage.decided = durable
         passage.offer = provider.models.get(decision.facts.model)
+        return durable
 
     async def settle(self, passage: Passage, outcome: Outcome) -> None:
         """Record what was consumed; in strict mode the answer does not end before that is durable."""
@@ -179,7 +251,7 @@ class RouteRequest:
     async def _fail(self, passage: Passage, failure: Failure) -> None:
         """Record a failed attempt; return if another key may be asked, else end the request."""
         self._record_failure(passage, failure, self._upstream_returned(passage))
-        if failure.handling.another_key and passage.attempt < self._max_attempts:
+        if self._may_go_on(passage, failure):
             if self._clock.elapsed_us() - passage.started_us < self._timeout_us:
                 return
             failure = msgspec.structs.replace(failure, failure_class=FailureClass.TotalTimeout)
@@ -192,11 +264,19 @@ class RouteRequest:
         await self._end(passage, ended)
         raise provider_error(passage, failure)
 
+    def _may_go_on(self, passage: Passage, failure: Failure) -> bool:
+        """Tell whether somebody else may be asked: not when a provider has said twice that it cannot."""
+        if not failure.handling.another_key or passage.attempt >= self._max_attempts:
+            return False
+        elsewhere = failure.handling.next_try is NextTry.AnotherProvider
+        its_fault = failure.handling.blames_provider
+        provider_id = passage.chosen.chosen.provider_id
+        return its_fault or not elsewhere or passage.avoided.count(provider_id) < 2
+
     async def break_off(
         self, passage: Passage, failure: Failure, usage: Usage | None, response_bytes: int
     ) -> None:
         """End a stream that broke: text has reached the client, so no other key is asked."""
-        self._record_failure(passage, failure, self._clock.elapsed_us() - passage.attempt_started_us)
         ended = settlement.broken_off(
             passage.chosen,
             passage.offer,
@@ -205,6 +285,11 @@ class RouteRequest:
             at_us=self._clock.now_us(),
             response_bytes=response_bytes,
         )
+        try:
+            self._record_failure(passage, failure, self._clock.elapsed_us() - passage.attempt_started_us)
+        except LogUnavailableError:
+            self._journal.owe(passage.stream, ended)
+            raise
         await self._end(passage, ended)
 
     def abandon(
@@ -218,39 +303,57 @@ class RouteRequest:
         end = self._early_end(passage, error, usage, response_bytes)
         try:
             self._record(passage, end)
+            if passage.decision is not None:
+                evidence = EventRef(passage.stream, passage.version)
+                self._upkeep.released(passage.chosen.chosen.key_id, at_us=end.at_us, evidence=evidence)
         except LogUnavailableError:
             self._journal.owe(passage.stream, end)
 
     # --- what becomes of keys ------------------------------------------------------------------------
-
-    def _wake_keys(self, at_us: int) -> None:
-        """End the rests whose time has come, before anything is decided."""
-        state = self._journal.state
-        if state.next_wake_us is None or at_us < state.next_wake_us:
-            return
-        for key_id in [key_id for key_id, until_us in state.resting.items() if until_us <= at_us]:
-            self._record_key(key_id, keys.wake(state.keys[key_id], at_us=at_us))
 
     def _record_failure(self, passage: Passage, failure: Failure, elapsed_us: int) -> None:
         at_us = self._clock.now_us()
         key_id = passage.chosen.chosen.key_id
         known = self._journal.state.open_requests.get(passage.stream)
         before = self._journal.state.keys[key_id]
-        self._record(
-            passage, settlement.attempt_failed(passage.chosen, failure, at_us=at_us, elapsed_us=elapsed_us)
-        )
-        passage.tried = (*passage.tried, key_id)
-        passage.last_failure = failure
+        failed = settlement.attempt_failed(passage.chosen, failure, at_us=at_us, elapsed_us=elapsed_us)
+        try:
+            self._record(passage, failed)
+        except LogUnavailableError:
+            self._journal.owe(passage.stream, failed)
+            raise
+        self._remember(passage, failure)
         if known is not None:
             evidence = EventRef(passage.stream, passage.version)
             used = known.material_version
-            change = keys.suffer(before, failure, at_us=at_us, evidence=evidence, material_version=used)
-            self._record_key(key_id, change)
+            self._upkeep.attempt_failed(
+                before, failure, at_us=at_us, evidence=evidence, material_version=used
+            )
+            self._upkeep.released(key_id, at_us=at_us, evidence=evidence)
+            self._learning.refused(key_id, passage.chosen.facts.model, failure, at_us, evidence)
 
-    def _heal_key(self, passage: Passage) -> None:
-        key = self._journal.state.keys[passage.chosen.chosen.key_id]
-        evidence = EventRef(passage.stream, passage.version)
-        self._record_key(key.key_id, keys.succeed(key, at_us=self._clock.now_us(), evidence=evidence))
+    def _learn(self, passage: Passage, limits: tuple[RateLimitReport, ...]) -> None:
+        if not limits:
+            return
+        chosen, evidence = passage.chosen.chosen, EventRef(passage.stream, passage.version)
+        model = passage.chosen.facts.model
+        with suppress(
+            LogUnavailableError
+        ):  # the settlement that follows will meet the same, and is owed then
+            self._learning.answered(chosen.key_id, model, limits, self._clock.now_us(), evidence)
+
+    def _remember(self, passage: Passage, failure: Failure) -> None:
+        """Note whom not to ask again for this request."""
+        chosen = passage.chosen.chosen
+        passage.last_failure = failure
+        if failure.handling.next_try is NextTry.AnotherProvider:
+            passage.avoided = (*passage.avoided, chosen.provider_id)
+        again = failure.handling.next_try is NextTry.SameKey and chosen.key_id not in passage.retried
+        rests = failure.handling.effect is KeyEffect.Throttle and self._wait_allowed_us(passage) > 0
+        if again or rests:
+            passage.retried = (*passage.retried, chosen.key_id)
+        else:
+            passage.tried = (*passage.tried, chosen.key_id)
 
     # --- recording -----------------------------------------------------------------------------------
 
@@ -259,12 +362,18 @@ class RouteRequest:
         try:
             durable = self._record(passage, end)
             if not isinstance(end, RequestFailed):
-                self._heal_key(passage)
+                self._served(passage)
             if self._durability.awaits_settlement:
                 await self._journal.settled(durable)
         except LogUnavailableError:
             self._journal.owe(passage.stream, end)
             raise
+
+    def _served(self, passage: Passage) -> None:
+        key_id, at_us = passage.chosen.chosen.key_id, self._clock.now_us()
+        evidence = EventRef(passage.stream, passage.version)
+        self._upkeep.served(key_id, at_us=at_us, evidence=evidence)
+        self._upkeep.released(key_id, at_us=at_us, evidence=evidence)
 
     def _record(self, passage: Passage, event: Event) -> asyncio.Future[None]:
         known = self._journal.state.open_requests.get(passage.stream)
@@ -275,12 +384,6 @@ class RouteRequest:
         passage.version = version
         return durable
 
-    def _record_key(self, key_id: str, change: Event | None) -> None:
-        if change is not None:
-            stream = key_stream(key_id)
-            version = self._journal.state.next_version(stream)
-            self._journal.record((NewEvent(stream, version, change),))
-
     def _upstream_returned(self, passage: Passage) -> int:
         elapsed_us = self._clock.elapsed_us() - passage.attempt_started_us
         passage.upstream_us += elapsed_us
@@ -290,7 +393,9 @@ class RouteRequest:
         self, passage: Passage, error: BaseException, usage: Usage | None, response_bytes: int
     ) -> Event:
         at_us = self._clock.now_us()
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        called = self._journal.state.open_requests[passage.stream].key_id
+        left = isinstance(error, asyncio.CancelledError | GeneratorExit)
+        if left and called is not None and passage.is_calling:
             return settlement.cancelled(
                 passage.chosen,
                 passage.offer,
@@ -299,9 +404,7 @@ class RouteRequest:
                 elapsed_us=self._clock.elapsed_us() - passage.started_us,
                 response_bytes=response_bytes,
             )
-        if isinstance(error, LogUnavailableError):
-            key_id = passage.chosen.chosen.key_id
-            return RequestReleased(
-                at_us=at_us, attempt=passage.attempt, key_id=key_id, trigger="log_unavailable"
-            )
+        if left or isinstance(error, LogUnavailableError | ShuttingDownError):
+            trigger = "client_left" if left else getattr(error, "code", "")
+            return RequestReleased(at_us=at_us, attempt=passage.attempt, key_id=called or "", trigger=trigger)
         return RequestFailed(at_us=at_us, attempts=passage.attempt, failure="internal_error", status=500)

@@ -57,7 +57,7 @@ class RoutedStream:
                     held = None
                 self._digest.update(chunk)
                 self._bytes += len(chunk)
-                if LAST_EVENT in chunk[-LOOK_BACK:]:
+                if chunk.find(LAST_EVENT, -LOOK_BACK) >= 0:
                     held = chunk
                 else:
                     yield chunk

@@ -57,9 +57,13 @@ class KeyColumns:
     def __init__(self) -> None:
         self.count = 0
         self.available = np.zeros(FIRST_CAPACITY, dtype=np.bool_)
+        self.reachable = np.zeros(FIRST_CAPACITY, dtype=np.bool_)
+        self.on_trial = np.zeros(FIRST_CAPACITY, dtype=np.bool_)
+        self.trials = 0
         self.state_code = np.zeros(FIRST_CAPACITY, dtype=np.int8)
         self.weight = np.ones(FIRST_CAPACITY)
         self.in_flight = np.zeros(FIRST_CAPACITY)
+        self.most_in_flight = np.full(FIRST_CAPACITY, np.inf)
         self.load = DecayedColumns(LOAD_HALF_LIFE_US, 1, FIRST_CAPACITY)
         self.outcomes = DecayedColumns(OUTCOME_HALF_LIFE_US, 3, FIRST_CAPACITY)
         self.state_ref: list[EventRef] = []
@@ -72,7 +76,7 @@ class KeyColumns:
         if row == len(self.available):
             self._grow()
         self.count = row + 1
-        self.available[row] = True
+        self.available[row] = self.reachable[row] = True
         self.weight[row] = weight
         self.state_ref.append(ref)
         self.load_ref.append(None)
@@ -84,6 +88,11 @@ class KeyColumns:
         self.state_code[row] = KEY_STATES.index(key_state)
         self.available[row] = key_state in ELIGIBLE_STATES
         self.state_ref[row] = ref
+
+    def set_trial(self, row: int, *, on_trial: bool) -> None:
+        """Remember whether a key must prove itself by one request before it gets many."""
+        self.trials += int(on_trial) - int(self.on_trial[row])
+        self.on_trial[row] = on_trial
 
     def dispatch(self, row: int, at_us: int, ref: EventRef) -> None:
         """Count a request on its way to this key."""
@@ -113,8 +122,11 @@ class KeyColumns:
     def _grow(self) -> None:
         extra = len(self.available)
         self.available = np.concatenate([self.available, np.zeros(extra, dtype=np.bool_)])
+        self.reachable = np.concatenate([self.reachable, np.zeros(extra, dtype=np.bool_)])
+        self.on_trial = np.concatenate([self.on_trial, np.zeros(extra, dtype=np.bool_)])
         self.state_code = np.concatenate([self.state_code, np.zeros(extra, dtype=np.int8)])
         self.weight = np.concatenate([self.weight, np.ones(extra)])
         self.in_flight = np.concatenate([self.in_flight, np.zeros(extra)])
+        self.most_in_flight = np.concatenate([self.most_in_flight, np.full(extra, np.inf)])
         for decayed in (self.load, self.outcomes):
             decayed.sums = np.concatenate([decayed.sums, np.zeros((len(decayed.sums), extra))], axis=1)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from apikeyrouter.domain.columns import FIRST_CAPACITY, Floats, Rows, Which
 from apikeyrouter.domain.exceedance import (
@@ -34,6 +35,8 @@ FEW_ROWS = 8
 """Up to here Python's own floats are faster than arrays."""
 ROLLING_HORIZONS = (1 / 16, 1 / 4, 1.0)
 SECOND_US = 1_000_000
+FEWEST_REQUESTS = 5.0
+"""With fewer, what is told is a bound from a few observations: the first request of a life is no rate."""
 INSTANT = 1e-6
 STALE = -1.0
 
@@ -129,6 +132,10 @@ class DemandColumns:
         if floor(now_us / view[0]) != view[1]:
             return self._drawn(row, now_us)
         return Prospect(*view[VIEW_LINES:])
+
+    def few_seen(self, count: int) -> NDArray[np.bool_]:
+        """Tell of the first rows whether too few requests were seen for their forecasts to be acted on."""
+        return np.asarray(self.lines[-2, :count] < FEWEST_REQUESTS)
 
     def rate_per_s(self, row: int, now_us: int) -> float:
         """Return the rate expected for the next moment."""

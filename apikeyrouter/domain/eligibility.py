@@ -1,13 +1,15 @@
 """Who may be chosen: small named rules in order; the first that refuses a key names itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from apikeyrouter.domain.capacity import Capacity, refused_members
 from apikeyrouter.domain.columns import KEY_STATES, Rows
-from apikeyrouter.domain.events import Exclusion, Policy
+from apikeyrouter.domain.events import EventRef, Exclusion, Policy, provider_stream
+from apikeyrouter.domain.keys import Key
 from apikeyrouter.domain.pools import MOST_EXCLUSIONS, Pool
 from apikeyrouter.domain.scoring import Scores
 from apikeyrouter.domain.state import RouterState
@@ -24,56 +26,114 @@ class Eligible(NamedTuple):
     exclusions: tuple[Exclusion, ...]
 
 
-def by_state(state: RouterState, pool: Pool, tried: Sequence[str]) -> Eligible:
-    """Drop keys that rest, are switched off or rejected, or were tried for this request already."""
-    mask = state.columns.available[pool.which]
-    if not tried and every(mask):
+def by_state(state: RouterState, pool: Pool, tried: Sequence[str], capacity: Capacity | None) -> Eligible:
+    """Drop keys that rest, are switched off or rejected, are full, or were tried for this request already."""
+    columns, which = state.columns, pool.which
+    mask = columns.available[which] & columns.reachable[which]
+    fits = capacity is None or every(capacity.fits)
+    if fits and not tried and not pool.bounds_concurrency and every(mask):
         return Eligible(pool.everyone, pool.excluded, pool.exclusions)
-    account = _Account(state, pool, pool.excluded)
-    codes = state.columns.state_code[pool.rows]
-    for code in np.flatnonzero(np.bincount(codes[~mask])).tolist():
-        account.refuse(np.flatnonzero((codes == code) & ~mask), f"key_{KEY_STATES[code]}")
-    tried_rows = [state.keys[key_id].row for key_id in tried]
-    again = np.isin(pool.rows, tried_rows) & mask
-    account.refuse(np.flatnonzero(again), "already_tried")
-    return account.close(np.flatnonzero(mask & ~again))
+    account = Account(state, pool, pool.excluded)
+    for name, refused in _refusals(state, pool, tried, capacity):
+        newly = refused & account.mask
+        account.refuse(newly, name)
+    return account.close()
+
+
+def _refusals(
+    state: RouterState, pool: Pool, tried: Sequence[str], capacity: Capacity | None
+) -> Iterator[tuple[str, Mask]]:
+    columns, rows = state.columns, pool.rows
+    available = columns.available[rows]
+    codes = columns.state_code[rows]
+    for code in np.flatnonzero(np.bincount(codes[~available])).tolist():
+        yield f"key_{KEY_STATES[code]}", (codes == code) & ~available
+    yield "provider_down", ~columns.reachable[rows]
+    yield "already_tried", np.isin(rows, [state.keys[key_id].row for key_id in tried])
+    yield "max_concurrency", columns.in_flight[rows] >= columns.most_in_flight[rows]
+    if capacity is not None:
+        full = np.zeros(len(rows), dtype=np.bool_)
+        full[refused_members(capacity)] = True
+        yield "quota", full
+
+
+_NO_BOUNDS = (None, None, None, None)
+
+
+def is_constrained(policy: Policy) -> bool:
+    """Tell whether a policy has any constraint that could refuse a key."""
+    bounds = (policy.max_cost_nano_usd, policy.max_latency_us, policy.min_reliability, policy.min_quality)
+    return bounds != _NO_BOUNDS or policy.providers is not None or bool(policy.excluded_providers)
 
 
 def by_policy(state: RouterState, pool: Pool, eligible: Eligible, scores: Scores, policy: Policy) -> Eligible:
-    """Drop keys that a constraint of the policy refuses."""
-    constraints = [(name, rule) for name, rule in _CONSTRAINTS if _asked(policy, name)]
-    if not constraints:
-        return eligible
-    account = _Account(state, pool, eligible.excluded)
-    mask = np.ones(len(eligible.indices), dtype=np.bool_)
-    for name, rule in constraints:
-        refused = mask & ~rule(pool, eligible.indices, scores, policy)
-        account.refuse(eligible.indices[refused], name)
-        mask &= ~refused
-    return account.close(eligible.indices[mask])
+    """Drop keys that a constraint of the policy refuses; the scores are those of the eligible."""
+    account = Account(state, pool, eligible.excluded, eligible.exclusions, among=eligible.indices)
+    for name, rule in _CONSTRAINTS:
+        if _asked(policy, name):
+            refused = np.zeros(len(pool.rows), dtype=np.bool_)
+            refused[eligible.indices] = ~rule(pool, eligible.indices, scores, policy)
+            account.refuse(refused & account.mask, name)
+    return account.close()
 
 
-class _Account:
+class Account:
     """Counts refusals by rule, and names the first few keys with their evidence."""
 
-    def __init__(self, state: RouterState, pool: Pool, excluded: dict[str, int]) -> None:
+    def __init__(
+        self,
+        state: RouterState,
+        pool: Pool,
+        excluded: dict[str, int],
+        exclusions: tuple[Exclusion, ...] | None = None,
+        among: Rows | None = None,
+    ) -> None:
+        self.mask = np.ones(len(pool.rows), dtype=np.bool_)
+        if among is not None:
+            self.mask = np.zeros(len(pool.rows), dtype=np.bool_)
+            self.mask[among] = True
         self._state = state
         self._pool = pool
         self._excluded = dict(excluded)
+        self._before = pool.exclusions if exclusions is None else exclusions
         self._exclusions: list[Exclusion] = []
+        self.refused = False
 
-    def refuse(self, indices: Rows, rule: str) -> None:
+    def refuse(self, refused: Mask, rule: str) -> None:
+        """Take out the keys that a rule refuses."""
+        indices = np.flatnonzero(refused)
         if not len(indices):
             return
+        self.refused = True
+        self.mask &= ~refused
         self._excluded[rule] = self._excluded.get(rule, 0) + len(indices)
         for index in indices[: MOST_EXCLUSIONS - len(self._exclusions)].tolist():
             key = self._pool.members[index].key
-            evidence = self._state.columns.state_ref[key.row]
+            evidence = self._evidence(rule, key)
             self._exclusions.append(Exclusion(key_id=key.key_id, rule=rule, evidence=evidence))
 
-    def close(self, indices: Rows) -> Eligible:
-        exclusions = (*self._exclusions, *self._pool.exclusions)[:MOST_EXCLUSIONS]
-        return Eligible(indices, self._excluded, exclusions)
+    def close(self) -> Eligible:
+        """Return who is left, and the account of the others."""
+        exclusions = (*self._exclusions, *self._before)[:MOST_EXCLUSIONS]
+        return Eligible(np.flatnonzero(self.mask), self._excluded, exclusions)
+
+    def _evidence(self, rule: str, key: Key) -> EventRef:
+        """Name the event behind a refusal: that of the load, the quota, the provider, or the key's state."""
+        columns = self._state.columns
+        seen = columns.state_ref[key.row]
+        if rule in _OF_LOAD:
+            return columns.load_ref[key.row] or seen
+        if rule in _OF_QUOTA:
+            return self._state.quotas.tightest_ref(key.key_id) or seen
+        health = self._state.health.get(key.provider_id)
+        if rule in _OF_PROVIDER and health is not None and health.version:
+            return EventRef(provider_stream(key.provider_id), health.version)
+        return seen
+
+
+_OF_LOAD = frozenset({"max_concurrency", "already_tried", "on_trial", "provider_just_failed"})
+_OF_QUOTA = frozenset({"quota", "running_dry"})
+_OF_PROVIDER = frozenset({"provider_down", "provider_recovering"})
 
 
 def _asked(policy: Policy, name: str) -> bool:

@@ -56,11 +56,54 @@ class KeyMaterialRotated(Event, frozen=True, kw_only=True, gc=False):
     fingerprint: str
 
 
+class KeyMetadataChanged(Event, frozen=True, kw_only=True, gc=False):
+    """An administrator declared anew what is known of a key: its limits among it."""
+
+    actor: str
+    metadata: Metadata
+
+
+class KeyPinned(Event, frozen=True, kw_only=True, gc=False):
+    """A key was preferred to all that are not pinned, or is no longer."""
+
+    actor: str
+    pinned: bool
+
+
 class KeyRevoked(Event, frozen=True, kw_only=True, gc=False):
     """A key left for ever; its material was destroyed."""
 
     actor: str
     reason: str
+
+
+# --- quotas: stream quota-<account> ------------------------------------------------------------------
+
+
+class QuotaLimitLearned(Event, frozen=True, kw_only=True, gc=False):
+    """A limit that nobody had declared, or another than was believed, came from the provider.
+
+    `source` says how it is known: from the headers of an answer, or guessed from refusals; `kind` how its
+    window turned out to run, where that was seen.
+    """
+
+    key_id: str
+    dimension: str
+    unit: str
+    limit: int
+    models: tuple[str, ...] | None = None
+    kind: str | None = None
+    source: str
+    evidence: tuple[EventRef, ...] = ()
+
+
+class QuotaCorrected(Event, frozen=True, kw_only=True, gc=False):
+    """The provider says that less remains than was believed: somebody else uses the key as well."""
+
+    account: str
+    remaining: int
+    until_us: int | None = None
+    evidence: tuple[EventRef, ...] = ()
 
 
 # --- catalogue: stream catalogue ---------------------------------------------------------------------
@@ -85,6 +128,21 @@ class ProviderRegistered(Event, frozen=True, kw_only=True, gc=False):
     kind: str
     base_url: str | None = None
     models: tuple[ModelOffer, ...] = ()
+
+
+# --- health of providers: stream provider-<id> -------------------------------------------------------
+
+
+class ProviderHealthChanged(Event, frozen=True, kw_only=True, gc=False):
+    """A provider moved from one health to another; `until_us` is when it is tried again."""
+
+    actor: str
+    provider_id: str
+    from_health: str
+    to_health: str
+    trigger: str
+    until_us: int | None = None
+    evidence: tuple[EventRef, ...] = ()
 
 
 # --- requests: stream request-<id> -------------------------------------------------------------------
@@ -115,6 +173,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=
     fairness: float = 0.0
     latency: float = 0.0
     quality: float = 0.0
+    headroom: float = 0.0
     max_cost_nano_usd: int | None = None
     max_latency_us: int | None = None
     min_reliability: float | None = None
@@ -124,7 +183,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """One key as the decision saw it: the scores, each in [0, 1], and the events they came from."""
+    """One key as the decision saw it: the scores, each in [0, 1], and the events they came from.
+
+    `exhaustion` is the probability that its tightest quota runs out before it is given back.
+    """
 
     key_id: str
     provider_id: str
@@ -134,12 +196,15 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
     fairness: float
     latency: float
     quality: float
+    headroom: float = 1.0
+    exhaustion: float = 0.0
     in_flight: int
     cost_bound_nano_usd: int | None = None
     state_ref: EventRef
     offer_ref: EventRef
     load_ref: EventRef | None = None
     outcome_ref: EventRef | None = None
+    quota_ref: EventRef | None = None
 
 
 class Exclusion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -150,12 +215,21 @@ class Exclusion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     evidence: EventRef
 
 
-class RouteDecided(Event, frozen=True, kw_only=True, gc=False):
-    """A key was chosen, and its share of the load reserved, before any call was made.
+class Reserved(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A share of an account that is held for a request until its consumption is known."""
 
-    `as_of` is the log position that the state stood at; `excluded` counts refused keys by rule.
+    account: str
+    amount: int
+
+
+class RouteDecided(Event, frozen=True, kw_only=True, gc=False):
+    """A key was chosen, and its share of load and quotas reserved, before any call was made.
+
+    `as_of` is the log position that the state stood at; `excluded` counts refused keys by rule, those
+    spared in favour of others included. `rules` is the version of the rules that decided.
     """
 
+    rules: int
     as_of: int
     seed: int
     attempt: int
@@ -167,11 +241,17 @@ class RouteDecided(Event, frozen=True, kw_only=True, gc=False):
     excluded: dict[str, int] = {}
     exclusions: tuple[Exclusion, ...] = ()
     tried: tuple[str, ...] = ()
+    avoided: tuple[str, ...] = ()
+    reserved: tuple[Reserved, ...] = ()
 
 
 class RouteRefused(Event, frozen=True, kw_only=True, gc=False):
-    """No key was eligible: the same record as a decision, without a choice."""
+    """No key was eligible: the same record as a decision, without a choice.
 
+    `retry_at_us` is when, as far as is known, the request could be served.
+    """
+
+    rules: int
     as_of: int
     seed: int
     attempt: int
@@ -182,13 +262,29 @@ class RouteRefused(Event, frozen=True, kw_only=True, gc=False):
     excluded: dict[str, int] = {}
     exclusions: tuple[Exclusion, ...] = ()
     tried: tuple[str, ...] = ()
+    avoided: tuple[str, ...] = ()
+
+
+class RouteDeferred(Event, frozen=True, kw_only=True, gc=False):
+    """No key was free, and the request waits for one until `wait_until_us`, at most.
+
+    `retry_at_us` is when one is expected; with `reason` "behind_others" it only keeps its place in the queue.
+    """
+
+    attempt: int
+    facts: RequestFacts
+    reason: str
+    retry_at_us: int | None = None
+    wait_until_us: int
+    excluded: dict[str, int] = {}
+    exclusions: tuple[Exclusion, ...] = ()
 
 
 class AttemptFailed(Event, frozen=True, kw_only=True, gc=False):
     """One upstream call did not succeed. `sent` is false when nothing can have reached the provider.
 
-    `effect` is what the failure meant for the key when it happened, so that folds never consult a table
-    that may have changed since.
+    `effect` is what the failure meant for the key when it happened, and `blames_provider` whether it
+    counts against the provider, so that folds never consult a table that may have changed since.
     """
 
     attempt: int
@@ -196,6 +292,7 @@ class AttemptFailed(Event, frozen=True, kw_only=True, gc=False):
     provider_id: str
     failure: str
     effect: str
+    blames_provider: bool = False
     status: int | None = None
     code: str | None = None
     retry_after_us: int | None = None
@@ -284,15 +381,31 @@ class LogRecovered(Event, frozen=True, kw_only=True, gc=False):
     outage_us: int
 
 
+class ClockSteppedBack(Event, frozen=True, kw_only=True, gc=False):
+    """The wall clock was set back: what follows bears earlier times than what came before.
+
+    `at_us` is the latest time that counted before, at which windows and rests stand still for a while.
+    """
+
+    node_id: str
+    by_us: int
+
+
 EVENT_TYPES: dict[str, type[Event]] = {
     "key.registered.v1": KeyRegistered,
     "key.state_changed.v1": KeyStateChanged,
     "key.material_rotated.v1": KeyMaterialRotated,
+    "key.metadata_changed.v1": KeyMetadataChanged,
+    "key.pinned.v1": KeyPinned,
     "key.revoked.v1": KeyRevoked,
+    "quota.limit_learned.v1": QuotaLimitLearned,
+    "quota.corrected.v1": QuotaCorrected,
     "provider.registered.v1": ProviderRegistered,
-    "request.decided.v1": RouteDecided,
-    "request.refused.v1": RouteRefused,
-    "request.attempt_failed.v1": AttemptFailed,
+    "provider.health_changed.v1": ProviderHealthChanged,
+    "request.decided.v2": RouteDecided,
+    "request.refused.v2": RouteRefused,
+    "request.deferred.v1": RouteDeferred,
+    "request.attempt_failed.v2": AttemptFailed,
     "request.completed.v1": RequestCompleted,
     "request.failed.v1": RequestFailed,
     "request.cancelled.v1": RequestCancelled,
@@ -300,6 +413,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
     "node.started.v1": NodeStarted,
     "node.stopped.v1": NodeStopped,
     "log.recovered.v1": LogRecovered,
+    "clock.stepped_back.v1": ClockSteppedBack,
 }
 
 EVENT_NAMES: dict[type[Event], str] = {event_type: name for name, event_type in EVENT_TYPES.items()}
@@ -314,6 +428,16 @@ LOG_STREAM = "log"
 def key_stream(key_id: str) -> str:
     """Name the stream of a key."""
     return f"key-{key_id}"
+
+
+def quota_stream(account: str) -> str:
+    """Name the stream of a quota's account."""
+    return f"quota-{account}"
+
+
+def provider_stream(provider_id: str) -> str:
+    """Name the stream of a provider's health."""
+    return f"provider-{provider_id}"
 
 
 def request_stream(request_id: str) -> str:

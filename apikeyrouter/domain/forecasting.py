@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from apikeyrouter.domain.columns import Floats
-from apikeyrouter.domain.demand import DemandColumns
+from apikeyrouter.domain.demand import FEWEST_REQUESTS, DemandColumns
 from apikeyrouter.domain.exceedance import (
     VECTORS,
     Prospect,
@@ -20,9 +20,8 @@ SECOND_US = 1_000_000
 CELLS = 64
 """Into how many equal parts the horizon is cut to find the times."""
 EARLIEST, MEDIAN, LATEST = 0.1, 0.5, 0.9
-FEWEST_REQUESTS = 5.0
 FEWEST_COMPARISONS = 2.0
-"""Below these, what is told is a bound from a few observations and no estimate that was ever compared."""
+"""Below this, what is told is a bound and no estimate that was ever compared with what came."""
 
 
 class Uncertainty(StrEnum):
@@ -106,6 +105,8 @@ def forecast(columns: DemandColumns, row: int, usage: Usage, now_us: int) -> For
         return _exhausted(columns, row, usage, now_us, end_us)
     course = _course(columns, row, usage, now_us, end_us)
     probability = float(course[-1])
+    uncertainty = _uncertainty(columns, row, usage.known)
+    seen = uncertainty is not Uncertainty.Bounded
     times = [
         _crossing(course, share * probability) * (end_us - now_us) for share in (EARLIEST, MEDIAN, LATEST)
     ]
@@ -116,11 +117,18 @@ def forecast(columns: DemandColumns, row: int, usage: Usage, now_us: int) -> For
         earliest_us=earliest,
         latest_us=latest,
         rate_per_s=columns.rate_per_s(row, now_us),
-        capacity_state=capacity_state(probability, recovering=usage.recovering),
-        uncertainty=_uncertainty(columns, row, usage.known),
+        capacity_state=capacity_state(
+            probability if seen else _used_share(usage), recovering=usage.recovering
+        ),
+        uncertainty=uncertainty,
         method=METHOD,
         horizon_end_us=end_us,
     )
+
+
+def _used_share(usage: Usage) -> float:
+    """Judge by use alone where too little demand was seen: half used is half a reason to worry."""
+    return usage.used / usage.limit / 2
 
 
 def capacity_state(probability: float, *, exhausted: bool = False, recovering: bool = False) -> CapacityState:

@@ -5,6 +5,8 @@ import msgspec
 from apikeyrouter.domain.events import (
     EventRef,
     KeyMaterialRotated,
+    KeyMetadataChanged,
+    KeyPinned,
     KeyRegistered,
     KeyRevoked,
     KeyStateChanged,
@@ -18,10 +20,67 @@ ROUTER = "router"
 STRIKES_BEFORE_REST = 3
 FIRST_REST_US = 5_000_000
 LONGEST_REST_US = 300_000_000
+COOLDOWN_ELAPSED = "cooldown_elapsed"
+
+TRANSITIONS: dict[KeyState, frozenset[KeyState]] = {
+    KeyState.Available: frozenset(
+        {KeyState.Throttled, KeyState.Exhausted, KeyState.Invalid, KeyState.Draining, KeyState.Disabled}
+    ),
+    # A rest may be prolonged, hence from Throttled to Throttled and from Exhausted to Exhausted.
+    KeyState.Throttled: frozenset(
+        {
+            KeyState.Available,
+            KeyState.Throttled,
+            KeyState.Exhausted,
+            KeyState.Invalid,
+            KeyState.Draining,
+            KeyState.Disabled,
+        }
+    ),
+    # From Exhausted straight to Available only with new material.
+    KeyState.Exhausted: frozenset(
+        {
+            KeyState.Recovering,
+            KeyState.Available,
+            KeyState.Exhausted,
+            KeyState.Invalid,
+            KeyState.Draining,
+            KeyState.Disabled,
+        }
+    ),
+    KeyState.Recovering: frozenset(
+        {
+            KeyState.Available,
+            KeyState.Throttled,
+            KeyState.Exhausted,
+            KeyState.Invalid,
+            KeyState.Draining,
+            KeyState.Disabled,
+        }
+    ),
+    # Enabling gives back what the key was when it left: a rest goes on, a rejection is not forgotten.
+    KeyState.Draining: frozenset(
+        {KeyState.Disabled, KeyState.Available, KeyState.Throttled, KeyState.Exhausted, KeyState.Invalid}
+    ),
+    KeyState.Disabled: frozenset(
+        {KeyState.Available, KeyState.Throttled, KeyState.Exhausted, KeyState.Invalid}
+    ),
+    KeyState.Invalid: frozenset({KeyState.Available, KeyState.Disabled}),
+    KeyState.Revoked: frozenset(),
+}
+"""Every transition that exists. Revocation is an event of its own and possible from anywhere."""
+
+OUT_OF_SERVICE = frozenset({KeyState.Draining, KeyState.Disabled, KeyState.Invalid, KeyState.Revoked})
+"""What befalls a running request in these states changes nothing: the key gets no new ones anyway."""
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as the log tells it. `strikes` counts failures since the last success."""
+    """A key as the log tells it.
+
+    `strikes` counts failures since the last success. `rest` is the timed state that has not elapsed yet,
+    `rejected` says that the provider refused the present material: both outlive a disabling by hand.
+    `models` are those that it may be used for, None for all.
+    """
 
     key_id: str
     row: int
@@ -35,6 +94,11 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
     material_version: int = 1
     strikes: int = 0
+    rest: tuple[KeyState, int] | None = None
+    rejected: bool = False
+    on_trial: bool = False
+    pinned: bool = False
+    models: frozenset[str] | None = None
 
     def change(
         self,
@@ -46,7 +110,9 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
         until_us: int | None = None,
         evidence: tuple[EventRef, ...] = (),
     ) -> KeyStateChanged:
-        """Describe one transition of this key."""
+        """Describe one transition of this key, or refuse one that does not exist."""
+        if to_state not in TRANSITIONS[self.state]:
+            raise ConflictError(f"key {self.key_id} is {self.state} and cannot become {to_state}")
         return KeyStateChanged(
             at_us=at_us,
             actor=actor,
@@ -67,6 +133,20 @@ def register(
     )
 
 
+def change_metadata(key: Key, *, at_us: int, actor: str, metadata: Metadata) -> KeyMetadataChanged:
+    """Declare anew what is known of a key."""
+    _refuse_if_revoked(key)
+    return KeyMetadataChanged(at_us=at_us, actor=actor, metadata=metadata)
+
+
+def pin(key: Key, *, at_us: int, actor: str, pinned: bool) -> KeyPinned:
+    """Prefer a key to all that are not pinned, as long as it may be chosen; or stop that."""
+    _refuse_if_revoked(key)
+    if key.pinned == pinned:
+        raise ConflictError(f"key {key.key_id} is {'pinned already' if pinned else 'not pinned'}")
+    return KeyPinned(at_us=at_us, actor=actor, pinned=pinned)
+
+
 def disable(key: Key, *, at_us: int, actor: str) -> KeyStateChanged:
     """Take a key out of service by hand."""
     _refuse_if_revoked(key)
@@ -75,14 +155,35 @@ def disable(key: Key, *, at_us: int, actor: str) -> KeyStateChanged:
     return key.change(KeyState.Disabled, "disabled_by_hand", at_us=at_us, actor=actor)
 
 
+def drain(key: Key, *, at_us: int, actor: str) -> KeyStateChanged:
+    """Give a key no new requests; it is disabled once those under way have ended."""
+    _refuse_if_revoked(key)
+    if key.state in {KeyState.Draining, KeyState.Disabled, KeyState.Invalid}:
+        raise ConflictError(f"key {key.key_id} is {key.state} and gets no new requests already")
+    return key.change(KeyState.Draining, "drained_by_hand", at_us=at_us, actor=actor)
+
+
+def drained(key: Key, *, in_flight: int, at_us: int, evidence: EventRef) -> KeyStateChanged | None:
+    """Disable a draining key whose last request has ended."""
+    if key.state is not KeyState.Draining or in_flight:
+        return None
+    return key.change(KeyState.Disabled, "drained", at_us=at_us, evidence=(evidence,))
+
+
 def enable(key: Key, *, at_us: int, actor: str) -> KeyStateChanged:
-    """Bring a disabled key back. A rejected key is healed by rotation, not by wishing."""
+    """Bring a disabled or draining key back to what it was: a rest goes on, a rejection stands."""
     _refuse_if_revoked(key)
     if key.state is KeyState.Invalid:
         raise ConflictError(f"key {key.key_id} was rejected by its provider: rotate its material instead")
-    if key.state is not KeyState.Disabled:
+    if key.state not in {KeyState.Disabled, KeyState.Draining}:
         raise ConflictError(f"key {key.key_id} is {key.state}, not disabled")
-    return key.change(KeyState.Available, "enabled_by_hand", at_us=at_us, actor=actor)
+    trigger = "enabled_by_hand"
+    if key.rejected:
+        return key.change(KeyState.Invalid, trigger, at_us=at_us, actor=actor)
+    if key.rest is not None and key.rest[1] > at_us:
+        state, until_us = key.rest
+        return key.change(state, trigger, at_us=at_us, actor=actor, until_us=until_us)
+    return key.change(KeyState.Available, trigger, at_us=at_us, actor=actor)
 
 
 def rotate(
@@ -91,7 +192,7 @@ def rotate(
     """Replace the material; whatever the old material suffered from is over, save a hand's disabling."""
     _refuse_if_revoked(key)
     rotated = KeyMaterialRotated(at_us=at_us, actor=actor, fingerprint=fingerprint)
-    if key.state in {KeyState.Available, KeyState.Disabled}:
+    if key.state in {KeyState.Available, KeyState.Draining, KeyState.Disabled}:
         return [rotated]
     return [rotated, key.change(KeyState.Available, "material_rotated", at_us=at_us, actor=actor)]
 
@@ -102,15 +203,14 @@ def revoke(key: Key, *, at_us: int, actor: str, reason: str) -> KeyRevoked:
     return KeyRevoked(at_us=at_us, actor=actor, reason=reason)
 
 
-def wake(key: Key, *, at_us: int) -> KeyStateChanged | None:
-    """End a timed state whose time has come."""
+def wake(key: Key, *, at_us: int, since: EventRef) -> KeyStateChanged | None:
+    """End a timed state whose time has come; `since` is the event that began it."""
     if key.until_us is None or at_us < key.until_us:
         return None
-    since = (EventRef(f"key-{key.key_id}", key.version),)
     if key.state is KeyState.Throttled:
-        return key.change(KeyState.Available, "cooldown_elapsed", at_us=at_us, evidence=since)
+        return key.change(KeyState.Available, COOLDOWN_ELAPSED, at_us=at_us, evidence=(since,))
     if key.state is KeyState.Exhausted:
-        return key.change(KeyState.Recovering, "window_reset", at_us=at_us, evidence=since)
+        return key.change(KeyState.Recovering, "window_reset", at_us=at_us, evidence=(since,))
     return None
 
 
@@ -122,22 +222,32 @@ def succeed(key: Key, *, at_us: int, evidence: EventRef) -> KeyStateChanged | No
 
 
 def suffer(
-    key: Key, failure: Failure, *, at_us: int, evidence: EventRef, material_version: int
+    key: Key,
+    failure: Failure,
+    *,
+    at_us: int,
+    evidence: EventRef,
+    material_version: int,
+    window_ends_us: int | None = None,
 ) -> KeyStateChanged | None:
-    """Decide what a failure does to the key that was used; None where its state stays."""
+    """Decide what a failure does to the key that was used; None where its state stays.
+
+    `window_ends_us` is when the key's long quota window ends, where one is known: gone quota is back then.
+    """
     replaced_since = key.material_version != material_version
-    if replaced_since or key.state in {KeyState.Revoked, KeyState.Disabled, KeyState.Invalid}:
+    if replaced_since or key.state in OUT_OF_SERVICE:
         return None
     match failure.handling.effect:
         case KeyEffect.Invalidate:
             return key.change(KeyState.Invalid, failure.failure_class, at_us=at_us, evidence=(evidence,))
         case KeyEffect.Exhaust:
-            return _rest(key, KeyState.Exhausted, failure.failure_class, failure.wait_us, at_us, evidence)
+            wait_us = failure.wait_us if window_ends_us is None else max(window_ends_us - at_us, 0)
+            return _rest(key, KeyState.Exhausted, failure.failure_class, wait_us, at_us, evidence)
         case KeyEffect.Throttle:
             return _rest(key, KeyState.Throttled, failure.failure_class, failure.wait_us, at_us, evidence)
         case KeyEffect.Strike:
             return _strike(key, failure, at_us, evidence)
-        case KeyEffect.Nothing:
+        case KeyEffect.Nothing | KeyEffect.DenyModel:
             return None
 
 
@@ -145,9 +255,13 @@ def _strike(key: Key, failure: Failure, at_us: int, evidence: EventRef) -> KeySt
     beyond = key.strikes + 1 - STRIKES_BEFORE_REST
     if beyond < 0:
         return None
-    growing_us = min(FIRST_REST_US << min(beyond, 10), LONGEST_REST_US)
-    wait_us = max(growing_us, failure.wait_us)
+    wait_us = max(growing_rest_us(beyond), failure.wait_us)
     return _rest(key, KeyState.Throttled, "repeated_failures", wait_us, at_us, evidence)
+
+
+def growing_rest_us(times_before: int) -> int:
+    """Return how long to rest after failing again: twice as long each time, within bounds."""
+    return min(FIRST_REST_US << min(times_before, 10), LONGEST_REST_US)
 
 
 def _rest(

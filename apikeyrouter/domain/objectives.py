@@ -17,12 +17,22 @@ SECONDARY_WEIGHT = 0.25
 
 PRESETS: dict[ObjectiveType, Policy] = {
     # The cheapest wins; only keys of equal price are told apart by the rest.
-    ObjectiveType.Cost: Policy(objective="cost", cost=1.0, reliability=0.0005, fairness=0.0005),
-    ObjectiveType.Reliability: Policy(objective="reliability", reliability=1.0, fairness=0.15, latency=0.05),
+    ObjectiveType.Cost: Policy(
+        objective="cost", cost=1.0, reliability=0.0005, fairness=0.0005, headroom=0.0005
+    ),
+    ObjectiveType.Reliability: Policy(
+        objective="reliability", reliability=1.0, fairness=0.15, latency=0.05, headroom=0.3
+    ),
     # Fairness alone would feed dead keys, which never carry any load: hence the weight of reliability.
-    ObjectiveType.Fairness: Policy(objective="fairness", fairness=0.5, reliability=0.5, latency=0.02),
-    ObjectiveType.Latency: Policy(objective="latency", latency=0.7, reliability=0.3, fairness=0.2),
-    ObjectiveType.Quality: Policy(objective="quality", quality=1.0, reliability=0.1, fairness=0.1),
+    ObjectiveType.Fairness: Policy(
+        objective="fairness", fairness=0.5, reliability=0.5, latency=0.02, headroom=0.3
+    ),
+    ObjectiveType.Latency: Policy(
+        objective="latency", latency=0.7, reliability=0.3, fairness=0.2, headroom=0.2
+    ),
+    ObjectiveType.Quality: Policy(
+        objective="quality", quality=1.0, reliability=0.1, fairness=0.1, headroom=0.1
+    ),
 }
 
 

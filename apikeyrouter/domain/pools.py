@@ -4,18 +4,20 @@ A pool changes only with the catalogue, so it is kept until then.
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from apikeyrouter.domain.catalogue_folds import Provider
 from apikeyrouter.domain.columns import Floats, Rows, Which
 from apikeyrouter.domain.events import EventRef, Exclusion, ModelOffer, RequestFacts
-from apikeyrouter.domain.key_metadata import declaration
 from apikeyrouter.domain.keys import Key
 from apikeyrouter.domain.models.api_key import KeyState
 from apikeyrouter.domain.pricing import TOKENS_PER_PRICE
-from apikeyrouter.domain.state import Provider, RouterState
+from apikeyrouter.domain.state import RouterState
 
 MOST_POOLS = 64
 MOST_EXCLUSIONS = 8
@@ -31,6 +33,21 @@ class Member(NamedTuple):
     key: Key
     provider: Provider
     offer: ModelOffer | None
+
+
+class Accounting(NamedTuple):
+    """The accounts that a pool's members draw on, flat: member after member, each with its accounts.
+
+    `rows` point into the accounts, `members` into the pool, `dimensions` into `Amounts`. `limited` are the
+    members that have any, `starts` where the accounts of each of them begin, `places` where they stand.
+    """
+
+    rows: Rows
+    members: Rows
+    dimensions: Rows
+    limited: Rows
+    starts: Rows
+    places: dict[int, slice]
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +66,9 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     all_priced: bool
     any_priced: bool
     quality: Floats
+    pinned: NDArray[np.bool_] | None
+    bounds_concurrency: bool
+    accounting: Accounting | None
     excluded: dict[str, int]
     exclusions: tuple[Exclusion, ...]
 
@@ -90,7 +110,29 @@ def build_pool(state: RouterState, facts: RequestFacts) -> Pool:
         if len(exclusions) < MOST_EXCLUSIONS and rule not in SELDOM_INTERESTING:
             evidence = EventRef(f"key-{key_id}", 1)
             exclusions.append(Exclusion(key_id=key_id, rule=rule, evidence=evidence))
-    return _pool(members, excluded, exclusions)
+    return _pool(state, members, _accounting(state, members, facts.model), excluded, exclusions)
+
+
+def _accounting(state: RouterState, members: list[Member], model: str) -> Accounting | None:
+    quotas = state.quotas
+    drawn = [quotas.rows_for(member.key.key_id, model) for member in members]
+    rows = [row for each in drawn for row in each]
+    if not rows:
+        return None
+    limited = [index for index, each in enumerate(drawn) if each]
+    sizes = [len(drawn[index]) for index in limited]
+    starts = np.cumsum([0, *sizes[:-1]], dtype=np.intp)
+    return Accounting(
+        rows=np.array(rows, dtype=np.intp),
+        members=np.repeat(np.array(limited, dtype=np.intp), sizes),
+        dimensions=np.array([quotas.places[row] for row in rows], dtype=np.intp),
+        limited=np.array(limited, dtype=np.intp),
+        starts=starts,
+        places={
+            index: slice(start, start + size)
+            for index, start, size in zip(limited, starts.tolist(), sizes, strict=True)
+        },
+    )
 
 
 def catalogue_rule(state: RouterState, key: Key, facts: RequestFacts) -> str | None:
@@ -104,7 +146,7 @@ def _model_not_offered(_key: Key, provider: Provider | None, facts: RequestFacts
 
 
 def _model_not_allowed(key: Key, _provider: Provider | None, facts: RequestFacts) -> bool:
-    models = declaration(key.metadata).models
+    models = key.models
     return models is not None and facts.model not in models
 
 
@@ -124,7 +166,13 @@ _RULES: tuple[tuple[str, Callable[[Key, Provider | None, RequestFacts], bool]], 
 )
 
 
-def _pool(members: list[Member], excluded: dict[str, int], exclusions: list[Exclusion]) -> Pool:
+def _pool(
+    state: RouterState,
+    members: list[Member],
+    accounting: Accounting | None,
+    excluded: dict[str, int],
+    exclusions: list[Exclusion],
+) -> Pool:
     offers = [member.offer for member in members]
     input_price = _floats([_price(offer, "input_nano_usd_per_mtok") for offer in offers])
     output_price = _floats([_price(offer, "output_nano_usd_per_mtok") for offer in offers])
@@ -132,6 +180,7 @@ def _pool(members: list[Member], excluded: dict[str, int], exclusions: list[Excl
     if not priced.any():
         input_price = np.full(len(members), UNPRICED)
     rows = [member.key.row for member in members]
+    pinned = np.array([member.key.pinned for member in members], dtype=np.bool_)
     return Pool(
         rows=np.array(rows, dtype=np.intp),
         which=_which(rows),
@@ -142,6 +191,9 @@ def _pool(members: list[Member], excluded: dict[str, int], exclusions: list[Excl
         all_priced=bool(priced.all()),
         any_priced=bool(priced.any()),
         quality=_floats([UNLISTED_QUALITY if offer is None else offer.quality for offer in offers]),
+        pinned=pinned if pinned.any() else None,
+        bounds_concurrency=bool((state.columns.most_in_flight[rows] < inf).any()),
+        accounting=accounting,
         excluded=excluded,
         exclusions=tuple(exclusions),
     )

@@ -5,85 +5,108 @@ same bytes. Hence a changed rule or score needs a new version of the event.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-import msgspec
-
+from apikeyrouter.domain.capacity import Capacity, capacity_of, reserved_for
 from apikeyrouter.domain.columns import Floats
-from apikeyrouter.domain.eligibility import Eligible, by_policy, by_state
+from apikeyrouter.domain.eligibility import Eligible, by_policy, by_state, is_constrained
 from apikeyrouter.domain.events import (
     Candidate,
-    Policy,
-    RequestFacts,
+    EventRef,
+    Reserved,
     RouteDecided,
     RouteRefused,
 )
 from apikeyrouter.domain.pools import Pool, pool_for
-from apikeyrouter.domain.scoring import Scores, combine, highest, score_all
+from apikeyrouter.domain.questions import RouteQuestion
+from apikeyrouter.domain.reopening import reopens_at_us
+from apikeyrouter.domain.scoring import Room, Scores, combine, highest, score_all
+from apikeyrouter.domain.sparing import spare
 from apikeyrouter.domain.state import RouterState
+
+RULES = 2
+"""The version of the rules that decide here. It rises whenever a decision would come out otherwise."""
 
 MOST_CANDIDATES = 3
 
 
-class RouteQuestion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Everything that a decision is made from, apart from the state."""
+class _Weighing(NamedTuple):
+    """Everything that one decision looks at."""
 
-    facts: RequestFacts
-    policy: Policy
-    attempt: int
-    tried: tuple[str, ...]
-    at_us: int
-    seed: int
+    state: RouterState
+    question: RouteQuestion
+    pool: Pool
+    capacity: Capacity | None
+    now_us: int
 
 
 def decide(state: RouterState, question: RouteQuestion) -> RouteDecided | RouteRefused:
     """Choose a key for a request, or refuse and say which rules left none."""
+    now_us = state.advance(question.at_us)
     pool = pool_for(state, question.facts)
-    eligible = by_state(state, pool, question.tried)
+    capacity = capacity_of(state, pool, question.facts)
+    weighing = _Weighing(state, question, pool, capacity, now_us)
+    eligible = by_state(state, pool, question.tried, capacity)
+    if len(eligible.indices) and is_constrained(question.policy):
+        scores = _score(weighing, eligible)
+        eligible = by_policy(state, pool, eligible, scores, question.policy)
     if not len(eligible.indices):
-        return _refuse(state, question, pool, eligible)
-    scores = _score(state, question, pool, eligible)
-    admitted = by_policy(state, pool, eligible, scores, question.policy)
-    if not len(admitted.indices):
-        return _refuse(state, question, pool, admitted)
-    if len(admitted.indices) != len(eligible.indices):
-        scores = _score(state, question, pool, admitted)
-    return _choose(state, question, pool, admitted, scores)
+        return _refuse(weighing, eligible)
+    eligible = spare(state, pool, question, eligible, capacity)
+    return _choose(weighing, eligible, _score(weighing, eligible))
 
 
-def _score(state: RouterState, question: RouteQuestion, pool: Pool, eligible: Eligible) -> Scores:
-    facts, indices = question.facts, eligible.indices
+def _score(weighing: _Weighing, eligible: Eligible) -> Scores:
+    state, pool, capacity = weighing.state, weighing.pool, weighing.capacity
+    facts, indices = weighing.question.facts, eligible.indices
     bound = pool.cost_bounds(facts.input_tokens_bound, facts.output_tokens_bound)
+    room = None if capacity is None else _room(capacity, len(pool.rows))
     rows, quality = pool.which, pool.quality
     if indices is not pool.everyone:
         rows, quality, bound = pool.rows[indices], quality[indices], bound[indices]
-    now_us = max(question.at_us, state.latest_us)
-    return score_all(state.columns, rows, quality, bound, now_us)
+        room = None if room is None else Room(room.left[indices], room.exhaustion[indices])
+    return score_all(state.columns, rows, quality, bound, room, weighing.now_us)
 
 
-def _choose(
-    state: RouterState, question: RouteQuestion, pool: Pool, eligible: Eligible, scores: Scores
-) -> RouteDecided:
+def _room(capacity: Capacity, count: int) -> Room:
+    return Room(
+        capacity.by_member(capacity.least_left, 1.0, count),
+        capacity.by_member(capacity.exhaustion, 0.0, count),
+    )
+
+
+def _choose(weighing: _Weighing, eligible: Eligible, scores: Scores) -> RouteDecided:
+    question = weighing.question
     total = combine(scores, question.policy)
     best = (total == highest(total)).nonzero()[0]
     first = int(best[question.seed % len(best)])
-    candidates = [
-        _candidate(state, pool, int(eligible.indices[place]), scores, float(total[place]), place)
+    chosen, *others = [
+        _candidate(weighing, int(eligible.indices[place]), scores, float(total[place]), place)
         for place in (first, *_next_best(total, first, MOST_CANDIDATES - 1))
     ]
     return RouteDecided(
         at_us=question.at_us,
-        as_of=state.position,
+        rules=RULES,
+        as_of=weighing.state.position,
         seed=question.seed,
         attempt=question.attempt,
         facts=question.facts,
         policy=question.policy,
-        chosen=candidates[0],
-        others=tuple(candidates[1:]),
+        chosen=chosen,
+        others=tuple(others),
         eligible=len(eligible.indices),
         excluded=eligible.excluded,
         exclusions=eligible.exclusions,
         tried=question.tried,
+        avoided=question.avoided,
+        reserved=_reserved(weighing, chosen.key_id),
     )
+
+
+def _reserved(weighing: _Weighing, key_id: str) -> tuple[Reserved, ...]:
+    if weighing.capacity is None:
+        return ()
+    return reserved_for(weighing.state, key_id, weighing.question.facts)
 
 
 def _next_best(total: Floats, first: int, most: int) -> list[int]:
@@ -101,10 +124,8 @@ def _next_best(total: Floats, first: int, most: int) -> list[int]:
     return places
 
 
-def _candidate(
-    state: RouterState, pool: Pool, index: int, scores: Scores, total: float, place: int
-) -> Candidate:
-    member, columns = pool.members[index], state.columns
+def _candidate(weighing: _Weighing, index: int, scores: Scores, total: float, place: int) -> Candidate:
+    member, columns = weighing.pool.members[index], weighing.state.columns
     row = member.key.row
     bound = scores.cost_bound_nano_usd.item(place)
     return Candidate(
@@ -116,28 +137,40 @@ def _candidate(
         fairness=scores.fairness.item(place),
         latency=scores.latency.item(place),
         quality=scores.quality.item(place),
+        headroom=1.0 if scores.headroom is None else scores.headroom.item(place),
+        exhaustion=0.0 if scores.exhaustion is None else scores.exhaustion.item(place),
         in_flight=int(columns.in_flight[row]),
         cost_bound_nano_usd=None if bound < 0.0 else int(bound),
         state_ref=columns.state_ref[row],
         offer_ref=member.provider.ref,
         load_ref=columns.load_ref[row],
         outcome_ref=columns.outcome_ref[row],
+        quota_ref=_quota_ref(weighing, index),
     )
 
 
-def _refuse(state: RouterState, question: RouteQuestion, pool: Pool, eligible: Eligible) -> RouteRefused:
+def _quota_ref(weighing: _Weighing, index: int) -> EventRef | None:
+    capacity = weighing.capacity
+    account = None if capacity is None else capacity.tightest(index)
+    return None if account is None else weighing.state.quotas.refs[account]
+
+
+def _refuse(weighing: _Weighing, eligible: Eligible) -> RouteRefused:
+    state, question, pool = weighing.state, weighing.question, weighing.pool
     return RouteRefused(
         at_us=question.at_us,
+        rules=RULES,
         as_of=state.position,
         seed=question.seed,
         attempt=question.attempt,
         facts=question.facts,
         policy=question.policy,
         reason=_reason(pool, question.tried),
-        retry_at_us=_next_wake(state, pool),
+        retry_at_us=reopens_at_us(state, pool, question.facts, question.tried, question.at_us),
         excluded=eligible.excluded,
         exclusions=eligible.exclusions,
         tried=question.tried,
+        avoided=question.avoided,
     )
 
 
@@ -149,10 +182,3 @@ def _reason(pool: Pool, tried: Sequence[str]) -> str:
     if set(pool.excluded) <= {"model_not_offered", "other_provider", "key_revoked"} and pool.excluded:
         return "model_not_offered"
     return "no_key_for_request"
-
-
-def _next_wake(state: RouterState, pool: Pool) -> int | None:
-    wakes = [
-        state.resting[member.key.key_id] for member in pool.members if member.key.key_id in state.resting
-    ]
-    return min(wakes, default=None)

@@ -23,6 +23,7 @@ PRIOR_SUCCESSES = 4.0
 PRIOR_FAILURES = 0.2
 FAILURE_WEIGHT = 4.0
 PRIOR_LATENCY_OBSERVATIONS = 0.1
+EXHAUSTION_WEIGHT = 0.5
 LEAST_OBSERVED = 1e-9
 
 lowest = np.minimum.reduce
@@ -31,13 +32,18 @@ highest = np.maximum.reduce
 
 
 class Scores(NamedTuple):
-    """One entry a candidate in each array. `latency_us` is the expectation behind the score."""
+    """One entry a candidate in each array. `latency_us` is the expectation behind the score.
+
+    `headroom` and `exhaustion` are None where no candidate has quotas: then all have all the room.
+    """
 
     cost: Floats
     reliability: Floats
     fairness: Floats
     latency: Floats
     quality: Floats
+    headroom: Floats | None
+    exhaustion: Floats | None
     cost_bound_nano_usd: Floats
     latency_us: Floats
 
@@ -78,7 +84,26 @@ def expected_latency_us(succeeded: Floats, first_byte_us: Floats) -> Floats:
     return np.asarray((first_byte_us + prior * best) / (succeeded + prior))
 
 
-def score_all(columns: KeyColumns, rows: Which, quality: Floats, cost_bound: Floats, now_us: int) -> Scores:
+def score_headroom(left: Floats, exhaustion: Floats) -> Floats:
+    """Score what is left of the tightest quota; a key that will surely run dry counts half of that."""
+    return np.asarray(np.maximum(left, 0.0) * (1.0 - exhaustion * EXHAUSTION_WEIGHT))
+
+
+class Room(NamedTuple):
+    """What is left of the tightest quota of each candidate, and the probability that it runs out."""
+
+    left: Floats
+    exhaustion: Floats
+
+
+def score_all(
+    columns: KeyColumns,
+    rows: Which,
+    quality: Floats,
+    cost_bound: Floats,
+    room: Room | None,
+    now_us: int,
+) -> Scores:
     """Score the candidates in these rows by every criterion."""
     outcomes = columns.outcomes.sums[:, rows] * columns.outcomes.scale(now_us)
     dispatched = columns.load.sums[DISPATCHED, rows] * columns.load.scale(now_us)
@@ -87,8 +112,10 @@ def score_all(columns: KeyColumns, rows: Which, quality: Floats, cost_bound: Flo
         cost=score_cost(cost_bound),
         reliability=score_reliability(outcomes[SUCCEEDED], outcomes[FAILED]),
         fairness=score_fairness(columns.in_flight[rows], dispatched, columns.weight[rows]),
-        latency=lowest(latency_us) / latency_us,
+        latency=(lowest(latency_us) + 1.0) / (latency_us + 1.0),
         quality=quality,
+        headroom=None if room is None else score_headroom(*room),
+        exhaustion=None if room is None else room.exhaustion,
         cost_bound_nano_usd=cost_bound,
         latency_us=latency_us,
     )
@@ -97,6 +124,7 @@ def score_all(columns: KeyColumns, rows: Which, quality: Floats, cost_bound: Flo
 def combine(scores: Scores, policy: Policy) -> Floats:
     """Weigh the criteria together, in a fixed order of additions."""
     whole = policy.cost + policy.reliability + policy.fairness + policy.latency + policy.quality
+    whole += policy.headroom
     total = scores.fairness * (policy.fairness / whole)
     total += scores.reliability * (policy.reliability / whole)
     if policy.cost:
@@ -105,4 +133,10 @@ def combine(scores: Scores, policy: Policy) -> Floats:
         total += scores.latency * (policy.latency / whole)
     if policy.quality:
         total += scores.quality * (policy.quality / whole)
+    if policy.headroom:
+        total += (
+            policy.headroom / whole
+            if scores.headroom is None
+            else scores.headroom * (policy.headroom / whole)
+        )
     return total

@@ -33,10 +33,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def measured_or_bounded(usage: Usage | None, facts: RequestFacts, response_bytes: int) -> tuple[Usage, str]:
-    """Take the provider's count, or bound it: no byte-level tokenizer makes more tokens than bytes."""
+    """Take the provider's count, or bound it: no byte-level tokenizer makes more tokens than bytes.
+
+    Nor does a provider make more than was allowed, which is all that was held of quotas.
+    """
     if usage is not None:
         return usage, MEASURED
-    return Usage(facts.input_tokens_bound, response_bytes), BOUNDED
+    output_tokens = min(response_bytes, facts.output_tokens_bound or response_bytes)
+    return Usage(facts.input_tokens_bound, output_tokens), BOUNDED
 
 
 def completed(
@@ -131,6 +135,7 @@ def attempt_failed(decision: RouteDecided, failure: Failure, *, at_us: int, elap
         provider_id=decision.chosen.provider_id,
         failure=failure.failure_class,
         effect=failure.handling.effect,
+        blames_provider=failure.handling.blames_provider,
         status=failure.status,
         code=failure.code,
         retry_after_us=failure.retry_after_us,

@@ -4,55 +4,25 @@ The same fold serves live routing, recovery, replay and as-of queries. It never 
 an event it does not know. It is changed in place for speed, and by `evolve` alone.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
-
+from apikeyrouter.domain.catalogue_folds import CATALOGUE_FOLDS, Provider
 from apikeyrouter.domain.columns import KeyColumns
-from apikeyrouter.domain.events import (
-    AttemptFailed,
-    Event,
-    EventRef,
-    KeyMaterialRotated,
-    KeyRegistered,
-    KeyRevoked,
-    KeyStateChanged,
-    ModelOffer,
-    NewEvent,
-    ProviderRegistered,
-    Recorded,
-    RequestCancelled,
-    RequestCompleted,
-    RequestFailed,
-    RequestReleased,
-    RouteDecided,
-    RouteRefused,
-)
-from apikeyrouter.domain.failures import KeyEffect
-from apikeyrouter.domain.key_metadata import declaration
+from apikeyrouter.domain.events import Event, EventRef, NewEvent, Recorded
 from apikeyrouter.domain.keys import Key
-from apikeyrouter.domain.models.api_key import KeyState
+from apikeyrouter.domain.provider_health import Health, ProviderHealth
+from apikeyrouter.domain.quotas import Quotas
+from apikeyrouter.domain.request_folds import REQUEST_FOLDS, OpenRequest
 
+MOST_DENIED_MODELS = 1_000
+"""Clients choose the names of models, so what is remembered by them is bounded; the oldest is dropped."""
 
-class Provider(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider as the log tells it, and the event that said so."""
-
-    provider_id: str
-    kind: str
-    base_url: str | None
-    models: dict[str, ModelOffer]
-    ref: EventRef
-
-
-class OpenRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A request that has not ended: its last version, and the key that a call is out with, if any."""
-
-    version: int
-    attempt: int
-    key_id: str | None
-    row: int
-    material_version: int
+_EVOLVE: dict[type[Event], Callable[["RouterState", str, int, Any], None]] = {
+    **CATALOGUE_FOLDS,
+    **REQUEST_FOLDS,
+}
 
 
 class RouterState:
@@ -69,18 +39,30 @@ class RouterState:
         self.open_requests: dict[str, OpenRequest] = {}
         self.columns = KeyColumns()
         self.resting: dict[str, int] = {}
+        self.health: dict[str, ProviderHealth] = {}
+        self.unwell: dict[str, int | None] = {}
+        self.quotas = Quotas()
+        self.refusals_us: dict[str, deque[int]] = {}
+        self.denied: dict[str, set[int]] = {}
         self.next_wake_us: int | None = None
         self.pools: dict[object, Any] = {}
 
     def evolve(self, position: int, stream: str, version: int, event: Event) -> None:
         """Take in the next event."""
         self.position = position
-        self.latest_us = max(self.latest_us, event.at_us)
+        self.advance(event.at_us)
         evolve = _EVOLVE.get(type(event))
         if not stream.startswith("request-"):
             self.versions[stream] = version
         if evolve is not None:
             evolve(self, stream, version, event)
+        self.quotas.foresee(self.latest_us)
+
+    def advance(self, now_us: int) -> int:
+        """Let what has left its window go; return the present, which never lies before the latest event."""
+        now_us = self.latest_us = max(self.latest_us, now_us)
+        self.quotas.accounts.advance(now_us)
+        return now_us
 
     def fold(self, events: Iterable[Recorded]) -> "RouterState":
         """Take in recorded events in their order."""
@@ -101,139 +83,47 @@ class RouterState:
         """Put a key's new shape in place, with its row and its wake-up time."""
         self.keys[key.key_id] = key
         self.columns.set_state(key.row, key.state, ref)
+        self.columns.set_trial(key.row, on_trial=key.on_trial)
         if key.until_us is not None:
             self.resting[key.key_id] = key.until_us
         else:
             self.resting.pop(key.key_id, None)
-        self.next_wake_us = min(self.resting.values(), default=None)
+        self._set_next_wake()
 
+    def replace_health(self, health: ProviderHealth) -> None:
+        """Put a provider's new health in place, for all its keys, with its wake-up time."""
+        self.health[health.provider_id] = health
+        if health.health is Health.Healthy:
+            self.unwell.pop(health.provider_id, None)
+        else:
+            self.unwell[health.provider_id] = health.until_us
+        for key in self.keys.values():
+            if key.provider_id == health.provider_id:
+                self.columns.reachable[key.row] = health.health is not Health.Down
+        self._set_next_wake()
 
-def _key_registered(state: RouterState, stream: str, version: int, event: KeyRegistered) -> None:
-    key_id = stream.removeprefix("key-")
-    ref = EventRef(stream, version)
-    row = state.columns.add(declaration(event.metadata).weight, ref)
-    state.key_ids.append(key_id)
-    state.keys[key_id] = Key(
-        key_id=key_id,
-        row=row,
-        provider_id=event.provider_id,
-        fingerprint=event.fingerprint,
-        metadata=event.metadata,
-        registered_at_us=event.at_us,
-        version=version,
-        material_version=version,
-    )
-    state.fingerprints[event.fingerprint] = key_id
-    _catalogue_changed(state)
+    def deny_model(self, model: str, row: int) -> None:
+        """Remember that a provider denied a model to the key in this row."""
+        if model not in self.denied and len(self.denied) >= MOST_DENIED_MODELS:
+            del self.denied[next(iter(self.denied))]
+        self.denied.setdefault(model, set()).add(row)
 
+    def allow_model(self, model: str, row: int) -> None:
+        """Forget that, for the model was served."""
+        rows = self.denied.get(model)
+        if rows is not None:
+            rows.discard(row)
+            if not rows:
+                del self.denied[model]
 
-def _key_state_changed(state: RouterState, stream: str, version: int, event: KeyStateChanged) -> None:
-    key = state.keys[stream.removeprefix("key-")]
-    changed = msgspec.structs.replace(
-        key,
-        state=KeyState(event.to_state),
-        reason=event.trigger,
-        until_us=event.until_us,
-        version=version,
-    )
-    state.replace_key(changed, EventRef(stream, version))
+    def allow_all_models(self, row: int) -> None:
+        """Forget it for every model: the key is not what it was."""
+        for model in list(self.denied):
+            self.allow_model(model, row)
 
-
-def _key_material_rotated(state: RouterState, stream: str, version: int, event: KeyMaterialRotated) -> None:
-    key = state.keys[stream.removeprefix("key-")]
-    state.fingerprints.pop(key.fingerprint, None)
-    state.fingerprints[event.fingerprint] = key.key_id
-    changed = msgspec.structs.replace(
-        key, fingerprint=event.fingerprint, version=version, material_version=version, strikes=0
-    )
-    state.replace_key(changed, EventRef(stream, version))
-
-
-def _key_revoked(state: RouterState, stream: str, version: int, event: KeyRevoked) -> None:
-    key = state.keys[stream.removeprefix("key-")]
-    state.fingerprints.pop(key.fingerprint, None)
-    changed = msgspec.structs.replace(
-        key, state=KeyState.Revoked, reason=event.reason, until_us=None, version=version
-    )
-    state.replace_key(changed, EventRef(stream, version))
-    _catalogue_changed(state)
-
-
-def _provider_registered(state: RouterState, stream: str, version: int, event: ProviderRegistered) -> None:
-    state.providers[event.provider_id] = Provider(
-        provider_id=event.provider_id,
-        kind=event.kind,
-        base_url=event.base_url,
-        models={offer.model: offer for offer in event.models},
-        ref=EventRef(stream, version),
-    )
-    _catalogue_changed(state)
-
-
-def _route_decided(state: RouterState, stream: str, version: int, event: RouteDecided) -> None:
-    key = state.keys[event.chosen.key_id]
-    state.columns.dispatch(key.row, event.at_us, EventRef(stream, version))
-    state.open_requests[stream] = OpenRequest(
-        version=version,
-        attempt=event.attempt,
-        key_id=key.key_id,
-        row=key.row,
-        material_version=key.material_version,
-    )
-
-
-def _attempt_failed(state: RouterState, stream: str, version: int, event: AttemptFailed) -> None:
-    request = state.open_requests.get(stream)
-    if request is None:
-        return
-    ref = EventRef(stream, version)
-    state.columns.finish(request.row, ref)
-    state.open_requests[stream] = msgspec.structs.replace(request, version=version, key_id=None)
-    if event.effect != KeyEffect.Nothing:
-        state.columns.fail(request.row, event.at_us, ref)
-    if event.effect == KeyEffect.Strike:
-        key = state.keys[event.key_id]
-        state.keys[event.key_id] = msgspec.structs.replace(key, strikes=key.strikes + 1)
-
-
-def _request_completed(state: RouterState, stream: str, version: int, event: RequestCompleted) -> None:
-    request = state.open_requests.get(stream)
-    if request is None:
-        return
-    ref = EventRef(stream, version)
-    _close(state, stream, ref)
-    state.columns.succeed(request.row, event.at_us, event.first_byte_us, ref)
-    key = state.keys[event.key_id]
-    if key.strikes:
-        state.keys[event.key_id] = msgspec.structs.replace(key, strikes=0)
-
-
-def _request_ended(state: RouterState, stream: str, version: int, _event: Event) -> None:
-    if stream in state.open_requests:
-        _close(state, stream, EventRef(stream, version))
-
-
-def _close(state: RouterState, stream: str, ref: EventRef) -> None:
-    request = state.open_requests.pop(stream)
-    if request.key_id is not None:
-        state.columns.finish(request.row, ref)
-
-
-def _catalogue_changed(state: RouterState) -> None:
-    state.pools.clear()
-
-
-_EVOLVE: dict[type[Event], Callable[[RouterState, str, int, Any], None]] = {
-    KeyRegistered: _key_registered,
-    KeyStateChanged: _key_state_changed,
-    KeyMaterialRotated: _key_material_rotated,
-    KeyRevoked: _key_revoked,
-    ProviderRegistered: _provider_registered,
-    RouteDecided: _route_decided,
-    AttemptFailed: _attempt_failed,
-    RequestCompleted: _request_completed,
-    RequestFailed: _request_ended,
-    RouteRefused: _request_ended,
-    RequestCancelled: _request_ended,
-    RequestReleased: _request_ended,
-}
+    def _set_next_wake(self) -> None:
+        wakes = [
+            *self.resting.values(),
+            *(until_us for until_us in self.unwell.values() if until_us is not None),
+        ]
+        self.next_wake_us = min(wakes, default=None)

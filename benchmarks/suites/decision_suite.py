@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from apikeyrouter.domain.events import Metadata
 from apikeyrouter.domain.routing import decide
 from benchmarks import report
 from benchmarks.history import History
@@ -12,16 +13,25 @@ from benchmarks.suites import Options
 
 KEYS = (3, 100, 1_000)
 OBJECTIVES = ("fairness", "cost")
+LIMITS: dict[str, Metadata] = {
+    "no quotas": {},
+    "quotas and forecasts": {"rpm": 1_000_000, "tpm": 1_000_000_000, "weight": 1},
+}
 HISTORY_REQUESTS = 10_000
 
 
 def run(options: Options) -> None:
     """Measure every number of keys under every objective."""
     samples = 1_000 if options.quick else 5_000
-    results = [_measure(keys, objective, samples) for objective in OBJECTIVES for keys in KEYS]
+    results = [
+        _measure(keys, objective, limits, samples)
+        for limits in LIMITS
+        for objective in OBJECTIVES
+        for keys in KEYS
+    ]
     rows = [
         [
-            f"{result['objective']}, {result['keys']:,} keys",
+            f"{result['objective']}, {result['keys']:,} keys, {result['limits']}",
             *(report.number(result[figure], 1) for figure in FIGURES),
         ]
         for result in results
@@ -40,8 +50,8 @@ FIGURES = {
 }
 
 
-def _measure(keys: int, objective: str, samples: int) -> dict[str, Any]:
-    history = History(keys, objective)
+def _measure(keys: int, objective: str, limits: str, samples: int) -> dict[str, Any]:
+    history = History(keys, objective, LIMITS[limits])
     history.opening()
 
     def ask() -> None:
@@ -54,6 +64,7 @@ def _measure(keys: int, objective: str, samples: int) -> dict[str, Any]:
     return {
         "keys": keys,
         "objective": objective,
+        "limits": limits,
         "first_us": report.quantile(first_ns, 0.5) / 1e3,
         "fresh_p50_us": report.quantile(fresh_ns, 0.5) / 1e3,
         "fresh_p99_us": report.quantile(fresh_ns, 0.99) / 1e3,

@@ -26,7 +26,7 @@ STEPS = {
     "durable": (Journal, "settled"),
     "sent": (OpenAIAdapter, "_request"),
     "answered": (OpenAIAdapter, "execute"),
-    "settling": (RouteRequest, "_heal_key"),
+    "settling": (RouteRequest, "_served"),
     "settled": (RouteRequest, "settle"),
 }
 

@@ -2,14 +2,46 @@
 
 import msgspec
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from key_steps import (
+    DI,
+    DR,
+    HOUR_US,
+    INV,
+    REACHED,
+    REV,
+    TO_RECOVERING,
+    A,
+    E,
+    R,
+    T,
+    calls_end,
+    disabled,
+    drained,
+    enabled,
+    lived,
+    quota_gone,
+    quota_gone_longer,
+    rate_limited,
+    rate_limited_longer,
+    rejected,
+    revoked,
+    rotated,
+    served,
+    time_comes,
+)
+from small_node import assert_same
 from worlds import SECOND_US, START_US
 
 from apikeyrouter.domain import keys
-from apikeyrouter.domain.events import EventRef, KeyRegistered, key_stream
+from apikeyrouter.domain.events import (
+    EventRef,
+    KeyRegistered,
+    KeyStateChanged,
+    RouteRefused,
+    key_stream,
+)
 from apikeyrouter.domain.failures import HANDLING, Failure, FailureClass, KeyEffect
-from apikeyrouter.domain.models.api_key import ELIGIBLE_STATES, KeyState
+from apikeyrouter.domain.models.api_key import KeyState
 from apikeyrouter.domain.models.system_error import ConflictError
 from apikeyrouter.domain.state import RouterState
 
@@ -68,8 +100,8 @@ def test_a_throttled_key_rests_exactly_as_long_as_the_provider_said(state):
     given(state, suffer(state, FailureClass.RateLimited, retry_after_us=7 * SECOND_US))
     key = state.keys["k"]
     assert (key.state, key.until_us) == (KeyState.Throttled, START_US + 7 * SECOND_US)
-    assert keys.wake(key, at_us=key.until_us - 1) is None
-    woken = given(state, keys.wake(key, at_us=key.until_us))
+    assert keys.wake(key, at_us=key.until_us - 1, since=EVIDENCE) is None
+    woken = given(state, keys.wake(key, at_us=key.until_us, since=EVIDENCE))
     assert woken.state is KeyState.Available
 
 
@@ -85,9 +117,9 @@ def test_an_exhausted_key_recovers_by_serving(state):
     """Exhausted, then Recovering when its window resets, then Available after a success."""
     given(state, suffer(state, FailureClass.QuotaExhausted, retry_after_us=SECOND_US))
     assert state.keys["k"].state is KeyState.Exhausted
-    assert state.keys["k"].until_us == START_US + 3600 * SECOND_US
+    assert state.keys["k"].until_us == START_US + HOUR_US
     assert suffer(state, FailureClass.RateLimited, retry_after_us=9 * SECOND_US) is None
-    recovering = given(state, keys.wake(state.keys["k"], at_us=START_US + 3600 * SECOND_US))
+    recovering = given(state, keys.wake(state.keys["k"], at_us=START_US + 3600 * SECOND_US, since=EVIDENCE))
     assert recovering.state is KeyState.Recovering
     healed = given(state, keys.succeed(recovering, at_us=START_US, evidence=EVIDENCE))
     assert healed.state is KeyState.Available
@@ -115,101 +147,112 @@ def test_every_failure_class_has_a_row_with_a_reason(failure_class):
         assert handling.effect is KeyEffect.Nothing
 
 
-class KeyLife(RuleBasedStateMachine):
-    """Anything may happen to a key, in any order."""
+# --- every transition, by the shortest history that makes it -----------------------------------------
 
-    def __init__(self):
-        super().__init__()
-        self.state = RouterState()
-        self.now_us = START_US
-        self.fingerprints = 0
-        registered = KeyRegistered(at_us=self.now_us, actor="t", provider_id="p", fingerprint="0")
-        self.longest_rest_us = 0
-        given(self.state, registered)
-
-    @property
-    def key(self) -> keys.Key:
-        return self.state.keys["k"]
-
-    def change(self, event) -> None:
-        if event is not None:
-            given(self.state, event)
-
-    @rule(wait_us=st.integers(0, 10**9))
-    def time_passes(self, wait_us):
-        self.now_us += wait_us
-        before = self.key
-        woken = keys.wake(before, at_us=self.now_us)
-        self.change(woken)
-        if woken is not None:
-            assert before.until_us <= self.now_us
-
-    @rule(failure_class=st.sampled_from(FailureClass), wait_us=st.none() | st.integers(-5, 10**12))
-    def fails(self, failure_class, wait_us):
-        before = self.key
-        failure = Failure(failure_class=failure_class, retry_after_us=wait_us)
-        self.change(
-            keys.suffer(
-                before,
-                failure,
-                at_us=self.now_us,
-                evidence=EVIDENCE,
-                material_version=before.material_version,
-            )
-        )
-        if before.until_us is not None and self.key.until_us is not None:
-            assert self.key.until_us >= before.until_us, "a rest that runs is never shortened"
-
-    @rule()
-    def succeeds(self):
-        self.change(keys.succeed(self.key, at_us=self.now_us, evidence=EVIDENCE))
-
-    @rule()
-    def is_disabled(self):
-        try:
-            self.change(keys.disable(self.key, at_us=self.now_us, actor="t"))
-        except ConflictError:
-            assert self.key.state in {KeyState.Disabled, KeyState.Revoked}
-
-    @rule()
-    def is_enabled(self):
-        before = self.key.state
-        try:
-            self.change(keys.enable(self.key, at_us=self.now_us, actor="t"))
-        except ConflictError:
-            assert before is not KeyState.Disabled
-        else:
-            assert before is KeyState.Disabled
-
-    @precondition(lambda self: self.key.state is not KeyState.Revoked)
-    @rule()
-    def is_rotated(self):
-        before = self.key.state
-        self.fingerprints += 1
-        events = keys.rotate(self.key, at_us=self.now_us, actor="t", fingerprint=str(self.fingerprints))
-        given(self.state, *events)
-        assert self.key.state is (KeyState.Disabled if before is KeyState.Disabled else KeyState.Available)
-
-    @rule(certainly=st.integers(0, 20))
-    def is_revoked(self, certainly):
-        if certainly == 0 and self.key.state is not KeyState.Revoked:
-            self.change(keys.revoke(self.key, at_us=self.now_us, actor="t", reason="r"))
-
-    @invariant()
-    def only_eligible_states_can_be_chosen(self):
-        assert bool(self.state.columns.available[0]) == (self.key.state in ELIGIBLE_STATES)
-
-    @invariant()
-    def only_timed_states_have_an_end(self):
-        timed = self.key.state in {KeyState.Throttled, KeyState.Exhausted}
-        assert (self.key.until_us is not None) == timed
-        assert ("k" in self.state.resting) == timed
-        assert self.state.next_wake_us == self.key.until_us
-
-    @invariant()
-    def fingerprints_name_living_keys_only(self):
-        living = self.key.state is not KeyState.Revoked
-        assert self.state.fingerprints == ({str(self.fingerprints): "k"} if living else {})
+HISTORIES = {
+    (A, T): (rate_limited,),
+    (A, E): (quota_gone,),
+    (A, INV): (rejected,),
+    (A, DR): (drained,),
+    (A, DI): (disabled,),
+    (T, A): (rate_limited, time_comes),
+    (T, T): (rate_limited, rate_limited_longer),
+    (T, E): (rate_limited, quota_gone),
+    (T, INV): (rate_limited, rejected),
+    (T, DR): (rate_limited, drained),
+    (T, DI): (rate_limited, disabled),
+    (E, R): TO_RECOVERING,
+    (E, A): (quota_gone, rotated),
+    (E, E): (quota_gone, quota_gone_longer),
+    (E, INV): (quota_gone, rejected),
+    (E, DR): (quota_gone, drained),
+    (E, DI): (quota_gone, disabled),
+    (R, A): (*TO_RECOVERING, served),
+    (R, T): (*TO_RECOVERING, rate_limited),
+    (R, E): (*TO_RECOVERING, quota_gone),
+    (R, INV): (*TO_RECOVERING, rejected),
+    (R, DR): (*TO_RECOVERING, drained),
+    (R, DI): (*TO_RECOVERING, disabled),
+    (DR, DI): (drained, calls_end),
+    (DR, A): (drained, enabled),
+    (DR, T): (rate_limited, drained, enabled),
+    (DR, E): (quota_gone, drained, enabled),
+    (DR, INV): (drained, rejected, enabled),
+    (DI, A): (disabled, enabled),
+    (DI, T): (rate_limited, disabled, enabled),
+    (DI, E): (quota_gone, disabled, enabled),
+    (DI, INV): (disabled, rejected, enabled),
+    (INV, A): (rejected, rotated),
+    (INV, DI): (rejected, disabled),
+}
 
 
-TestKeyLife = KeyLife.TestCase
+def test_the_histories_make_every_transition_that_exists():
+    """The table of transitions holds nothing that cannot happen, and the histories below miss nothing."""
+    assert set(HISTORIES) == {(before, to) for before, after in keys.TRANSITIONS.items() for to in after}
+
+
+@pytest.mark.parametrize(("pair", "history"), HISTORIES.items(), ids=lambda value: "-".join(map(str, value)))
+def test_a_transition_happens_and_leaves_its_evidence(pair, history):
+    """Each pair of states is one event that names trigger, author, time and what it was made from."""
+    node = lived(history)
+    change = node.events(KeyStateChanged)[-1]
+    assert (change.from_state, change.to_state) == pair
+    assert change.trigger
+    assert change.at_us == node.time_us
+    assert (change.actor == "t") == (history[-1] in {disabled, drained, enabled, rotated})
+    assert change.actor == "t" or change.evidence
+    assert all(node.resolves(ref) for ref in change.evidence)
+    assert_same(node.state, node.refolded())
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [(before, to) for before in KeyState for to in KeyState if to not in keys.TRANSITIONS[before]],
+    ids="-".join,
+)
+def test_a_transition_that_does_not_exist_is_refused(pair):
+    """Whoever would describe one hears which states it was about."""
+    before, to = pair
+    key = lived(REACHED[before]).state.keys["k"]
+    assert key.state is before
+    with pytest.raises(ConflictError, match=f"{before} and cannot become {to}"):
+        key.change(to, "wish", at_us=START_US)
+
+
+@pytest.mark.parametrize("before", [state for state in KeyState if state is not REV])
+def test_a_key_can_be_revoked_from_anywhere_and_never_comes_back(before):
+    """Revocation ends a key in any state; after it every command is refused and nothing else changes it."""
+    node = lived((*REACHED[before], revoked))
+    assert node.state.keys["k"].state is REV
+    for step in (disabled, drained, enabled, rotated, revoked):
+        with pytest.raises(ConflictError, match="revoked"):
+            step(node)
+    changes = len(node.events(KeyStateChanged))
+    node.time_us += 1000 * HOUR_US
+    while node.out:
+        rejected(node)
+    assert isinstance(node.ask(), RouteRefused)
+    assert node.state.keys["k"].state is REV
+    assert len(node.events(KeyStateChanged)) == changes
+
+
+@pytest.mark.parametrize(
+    ("history", "step", "complaint"),
+    [
+        ((disabled,), disabled, "disabled already"),
+        ((disabled,), drained, "gets no new requests already"),
+        ((drained,), drained, "gets no new requests already"),
+        ((rejected,), drained, "gets no new requests already"),
+        ((rejected,), enabled, "rotate"),
+        ((), enabled, "not disabled"),
+        ((rate_limited,), enabled, "not disabled"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_refused_and_changes_nothing(history, step, complaint):
+    """The refusal says what the key is; nothing is recorded."""
+    node = lived(history)
+    position = node.state.position
+    with pytest.raises(ConflictError, match=complaint):
+        step(node)
+    assert node.state.position == position

@@ -13,7 +13,7 @@ from apikeyrouter.domain.events import (
     key_stream,
 )
 from apikeyrouter.domain.objectives import policy_of
-from apikeyrouter.domain.routing import RouteQuestion
+from apikeyrouter.domain.questions import RouteQuestion
 from apikeyrouter.domain.state import RouterState
 
 START_US = 1_760_000_000_000_000

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from apikeyrouter.adapters.eventlog.mapper import EventMappingError, from_stored, to_stored
 from apikeyrouter.domain.events import EVENT_TYPES, Event, NodeStopped, RouteDecided
+from apikeyrouter.domain.former_events import FORMER_TYPES
 
 SAMPLES = Path(__file__).parent / "samples"
 PLAIN = {
@@ -55,7 +56,10 @@ class TestWhatIsStored:
 
     def test_no_type_is_without_a_sample(self):
         """Whoever adds an event type adds a stored sample of it."""
-        assert {sample.name.removesuffix(".json") for sample in SAMPLES.iterdir()} == set(EVENT_TYPES)
+        assert {sample.name.removesuffix(".json") for sample in SAMPLES.iterdir()} == {
+            *EVENT_TYPES,
+            *FORMER_TYPES,
+        }
 
     @pytest.mark.parametrize("name", EVENT_TYPES)
     def test_what_was_stored_once_stays_readable(self, name):
@@ -66,12 +70,23 @@ class TestWhatIsStored:
         assert set(msgspec.json.decode(state)) == set(event.__struct_fields__)
         assert to_stored(event) == (name, state)
 
+    @pytest.mark.parametrize("name", FORMER_TYPES)
+    def test_what_was_stored_in_a_former_shape_is_read_as_todays(self, name):
+        """Every field of a former shape is found again in the event of today, which is stored under its name."""
+        state = (SAMPLES / f"{name}.json").read_bytes()
+        event = from_stored("s", 1, name, state)
+        assert type(event) in EVENT_TYPES.values()
+        today = msgspec.json.decode(to_stored(event)[1])
+        stored = msgspec.json.decode(state)
+        assert {field: today[field] for field in stored} == stored
+        assert to_stored(event)[0] not in FORMER_TYPES
+
 
 class TestWhatCannotBeStored:
     def test_a_number_that_json_has_not_is_refused_before_it_makes_the_log_unreadable(self):
         """NaN and infinity would be written as null, which no reader takes for a number."""
         decided = from_stored(
-            "s", 1, "request.decided.v1", (SAMPLES / "request.decided.v1.json").read_bytes()
+            "s", 1, "request.decided.v2", (SAMPLES / "request.decided.v2.json").read_bytes()
         )
         assert isinstance(decided, RouteDecided)
         for value in (math.nan, math.inf):

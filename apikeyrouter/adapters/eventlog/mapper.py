@@ -1,13 +1,15 @@
 """Events to stored names and bytes, and back, through the closed table of event types.
 
-A name in the store is looked up, never imported. An upcast of an old shape is one more function in the table.
+A name in the store is looked up, never imported. What is stored in a former shape is read as today's.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from apikeyrouter.domain.events import EVENT_NAMES, EVENT_TYPES, Event, canonical_bytes
+from apikeyrouter.domain.former_events import FORMER_TYPES
 from apikeyrouter.domain.models.system_error import ErrorCategory, SystemError  # noqa: A004 - published name
 
 
@@ -18,8 +20,14 @@ class EventMappingError(SystemError):
     code = "event_mapping"
 
 
+def _upcasting(shape: type[Event], upcast: Callable[[Any], Event]) -> Callable[[bytes], Event]:
+    decode = msgspec.json.Decoder(shape).decode
+    return lambda state: upcast(decode(state))
+
+
 _DECODE: dict[str, Callable[[bytes], Event]] = {
-    name: msgspec.json.Decoder(event_type).decode for name, event_type in EVENT_TYPES.items()
+    **{name: msgspec.json.Decoder(event_type).decode for name, event_type in EVENT_TYPES.items()},
+    **{name: _upcasting(*former) for name, former in FORMER_TYPES.items()},
 }
 
 

@@ -14,6 +14,7 @@ class KeyState(StrEnum):
     Throttled = "throttled"
     Exhausted = "exhausted"
     Recovering = "recovering"
+    Draining = "draining"
     Disabled = "disabled"
     Invalid = "invalid"
     Revoked = "revoked"
@@ -23,7 +24,10 @@ ELIGIBLE_STATES = frozenset({KeyState.Available, KeyState.Recovering})
 
 
 class APIKey(BaseModel):
-    """A registered key. `state_until` is when a timed state ends by itself."""
+    """A registered key. `state_until` is when a timed state ends by itself.
+
+    A key on trial has rested and must serve one request before it gets many. A pinned one is preferred.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,3 +39,5 @@ class APIKey(BaseModel):
     registered_at: datetime
     metadata: dict[str, Any] = {}
     in_flight: int = 0
+    on_trial: bool = False
+    pinned: bool = False

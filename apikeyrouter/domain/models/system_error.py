@@ -117,6 +117,15 @@ class LogUnavailableError(SystemError):
     retryable = True
 
 
+class ShuttingDownError(SystemError):
+    """The router closes: who still waited for a key gets none here."""
+
+    category = ErrorCategory.NoEligibleKeys
+    code = "shutting_down"
+    http_status = 503
+    retryable = True
+
+
 class LogLockedError(SystemError):
     """Another process writes this log; one SQLite file has one writer."""
 
