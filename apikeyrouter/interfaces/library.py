@@ -14,7 +14,7 @@ from apikeyrouter.application.passage import Order, Passage
 from apikeyrouter.bootstrap import Node, open_node
 from apikeyrouter.domain.explanation import explain
 from apikeyrouter.domain.interfaces.provider_adapter import ProviderAdapter, UpstreamAnswer
-from apikeyrouter.domain.models.api_key import ELIGIBLE_STATES, APIKey
+from apikeyrouter.domain.models.api_key import APIKey
 from apikeyrouter.domain.models.cost_estimate import CostEstimate
 from apikeyrouter.domain.models.request_intent import RequestIntent
 from apikeyrouter.domain.models.routing_decision import RoutingObjective
@@ -22,6 +22,9 @@ from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.domain.models.system_response import ResponseMetadata, SystemResponse, TokenUsage
 from apikeyrouter.domain.objectives import policy_of
 from apikeyrouter.domain.settlement import measured_or_bounded
+from apikeyrouter.interfaces.key_changes import merged_metadata
+from apikeyrouter.interfaces.key_queries import KeyQueries
+from apikeyrouter.interfaces.quota_queries import QuotaQueries
 from apikeyrouter.interfaces.views import api_key
 from apikeyrouter.settings import RouterSettings
 
@@ -98,14 +101,35 @@ class ApiKeyRouter:
         return api_key(node.state, await node.manage.rotate_key(key_id, key_material, actor=ACTOR))
 
     async def disable_key(self, key_id: str) -> APIKey:
-        """Take a key out of service; requests under way finish."""
+        """Take a key out of service at once; requests under way finish."""
         node = await self._open()
         return api_key(node.state, await node.manage.disable_key(key_id, actor=ACTOR))
 
+    async def drain_key(self, key_id: str) -> APIKey:
+        """Give a key no new requests; it is disabled when those under way have ended."""
+        node = await self._open()
+        return api_key(node.state, await node.manage.drain_key(key_id, actor=ACTOR))
+
     async def enable_key(self, key_id: str) -> APIKey:
-        """Bring a disabled key back."""
+        """Bring a disabled or draining key back to what it was."""
         node = await self._open()
         return api_key(node.state, await node.manage.enable_key(key_id, actor=ACTOR))
+
+    async def pin_key(self, key_id: str) -> APIKey:
+        """Prefer a key to all that are not pinned, as long as it may be chosen."""
+        node = await self._open()
+        return api_key(node.state, await node.manage.pin_key(key_id, actor=ACTOR))
+
+    async def unpin_key(self, key_id: str) -> APIKey:
+        """Prefer a key no longer."""
+        node = await self._open()
+        return api_key(node.state, await node.manage.pin_key(key_id, actor=ACTOR, pinned=False))
+
+    async def update_key(self, key_id: str, metadata: Mapping[str, Any]) -> APIKey:
+        """Change what is declared of a key: entries replace those of the same name, None removes one."""
+        node = await self._open()
+        merged = merged_metadata(node.manage.key(key_id).metadata, metadata)
+        return api_key(node.state, await node.manage.change_key_metadata(key_id, merged, actor=ACTOR))
 
     async def revoke_key(self, key_id: str) -> APIKey:
         """End a key for ever and destroy its material."""
@@ -149,9 +173,14 @@ class ApiKeyRouter:
         return node.summary()
 
     @property
-    def key_manager(self) -> "KeyQueries":
+    def key_manager(self) -> KeyQueries:
         """Questions about keys."""
-        return KeyQueries(self)
+        return KeyQueries(self._open)
+
+    @property
+    def quota_awareness_engine(self) -> QuotaQueries:
+        """Questions about quotas: what is left of them, and when they run out."""
+        return QuotaQueries(self._open)
 
     async def _open(self) -> Node:
         if self._node is None:
@@ -180,31 +209,6 @@ class ApiKeyRouter:
             output_tokens_bound=_output_bound(parameters),
         )
         return order(wish, policy_of(objective or node.settings.objective), _encode(body))
-
-
-class KeyQueries:
-    """Questions about keys, answered from the state."""
-
-    def __init__(self, router: ApiKeyRouter) -> None:
-        self._router = router
-
-    async def get_key(self, key_id: str) -> APIKey:
-        """Return one key, or raise `NotFoundError`."""
-        node = await self._router._open()  # noqa: SLF001 - one object in two parts
-        return api_key(node.state, node.manage.key(key_id))
-
-    async def list_keys(self, provider_id: str | None = None) -> list[APIKey]:
-        """Return all keys, in the order of their registration."""
-        node = await self._router._open()  # noqa: SLF001 - one object in two parts
-        return [
-            api_key(node.state, key)
-            for key in node.state.keys.values()
-            if provider_id is None or key.provider_id == provider_id
-        ]
-
-    async def get_eligible_keys(self, provider_id: str | None = None) -> list[APIKey]:
-        """Return the keys that may be chosen now as far as their state goes."""
-        return [key for key in await self.list_keys(provider_id) if key.state in ELIGIBLE_STATES]
 
 
 def _settings(config: RouterSettings | Mapping[str, Any] | None, state_store: str | None) -> RouterSettings:

@@ -5,9 +5,11 @@ from typing import Any
 
 import msgspec
 
+from apikeyrouter.domain.catalogue_folds import Provider
 from apikeyrouter.domain.keys import Key
 from apikeyrouter.domain.models.api_key import APIKey
-from apikeyrouter.domain.state import Provider, RouterState
+from apikeyrouter.domain.provider_health import ProviderHealth
+from apikeyrouter.domain.state import RouterState
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -28,14 +30,24 @@ def api_key(state: RouterState, key: Key) -> APIKey:
         registered_at=instant(key.registered_at_us),
         metadata=dict(key.metadata),
         in_flight=int(state.columns.in_flight[key.row]),
+        on_trial=key.on_trial,
+        pinned=key.pinned,
     )
 
 
-def provider_view(provider: Provider) -> dict[str, Any]:
-    """Show a provider and what it offers."""
+def provider_view(state: RouterState, provider: Provider) -> dict[str, Any]:
+    """Show a provider, how it does and what it offers; one that is down is tried again at `health_until`."""
+    health = state.health.get(provider.provider_id) or ProviderHealth(provider_id=provider.provider_id)
     return {
         "provider_id": provider.provider_id,
+        "health": str(health.health),
+        "health_until": None if health.until_us is None else _zulu(health.until_us),
+        "failures_since_success": health.failures,
         "kind": provider.kind,
         "base_url": provider.base_url,
         "models": [msgspec.to_builtins(offer) for offer in provider.models.values()],
     }
+
+
+def _zulu(at_us: int) -> str:
+    return instant(at_us).isoformat().replace("+00:00", "Z")

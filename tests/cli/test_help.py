@@ -25,6 +25,7 @@ def test_the_commands():
         "doctor",
         "events",
         "explain",
+        "forecast",
         "keys",
         "providers",
         "replay",

@@ -167,7 +167,7 @@ def test_following_the_log(processes, provider):
             stored = [json.loads(follower.stdout.readline()) for _ in range(3)]
             assert [event["position"] for event in stored] == [1, 2, 3]
             ask(server.url)
-            assert json.loads(follower.stdout.readline())["name"] == "request.decided.v1"
+            assert json.loads(follower.stdout.readline())["name"] == "request.decided.v2"
             follower.send_signal(signal.SIGINT)
             assert follower.wait(timeout=20) == 0
 

@@ -50,6 +50,7 @@ def decided(request: str, version: int, key_id: str, *, attempt: int = 1, at_us:
         offer_ref=ref,
     )
     event = RouteDecided(
+        rules=2,
         at_us=at_us,
         as_of=1,
         seed=1,
@@ -96,7 +97,14 @@ def completed(request: str, version: int, key_id: str, *, attempt: int = 1):
 
 def refused(request: str, version: int):
     event = RouteRefused(
-        at_us=5, as_of=1, seed=1, attempt=2, facts=FACTS, policy=POLICY, reason="every_key_tried"
+        rules=2,
+        at_us=5,
+        as_of=1,
+        seed=1,
+        attempt=2,
+        facts=FACTS,
+        policy=POLICY,
+        reason="every_key_tried",
     )
     return f"request-{request}", version, event
 

@@ -54,6 +54,15 @@ response = await router.route(intent, objective="reliability")
 response = await router.route(intent, objective="fairness")
 """
 
+QUOTAS = """
+from apikeyrouter.domain.models.quota_state import CapacityState
+
+state = await router.quota_awareness_engine.get_quota_state(key_id)
+left = state.remaining_capacity.value
+gone = state.capacity_state == CapacityState.Exhausted
+foreseen = await router.quota_awareness_engine.predict_exhaustion(key_id)
+"""
+
 
 async def run(snippet: str, names: dict) -> dict:
     """Run a snippet with top-level awaits, as a notebook would."""
@@ -94,4 +103,14 @@ async def test_steps_2_to_4(provider):
     for step in (STEP_3, STEP_4):
         names = await run(step, names)
         assert names["response"].content
+    await names["router"].close()
+
+
+async def test_quota_awareness(provider):
+    """The names under which users ask what is left and when it runs out."""
+    names = await run(STEP_2, {})
+    key = await names["router"].register_key("sk-key-1", "openai", {"rpm": 3})
+    told = await run(QUOTAS, {"router": names["router"], "key_id": key.id})
+    assert (told["left"], told["gone"]) == (3, False)
+    assert told["foreseen"].probability == 0.0
     await names["router"].close()

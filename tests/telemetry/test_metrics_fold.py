@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from apikeyrouter.adapters.telemetry import names
 from apikeyrouter.adapters.telemetry.exposition import exposition
 from apikeyrouter.adapters.telemetry.metrics import Metrics, Served
+from apikeyrouter.adapters.telemetry.standing import NOTHING_STANDS
 from apikeyrouter.adapters.telemetry.tallies import CappedLabels, Consumption, Histogram
 from apikeyrouter.domain.events import (
     EVENT_TYPES,
@@ -28,6 +29,7 @@ from apikeyrouter.domain.events import (
     RequestFailed,
     RequestReleased,
     RouteDecided,
+    RouteDeferred,
     RouteRefused,
 )
 from apikeyrouter.limits import MOST_METRIC_MODELS, MOST_METRIC_PROVIDERS, MOST_METRIC_REASONS
@@ -279,6 +281,32 @@ class TestFold:
         assert value(metrics, "apikeyrouter_log_append_seconds_bucket", le="0.002") == 1
 
 
+class TestWaiting:
+    def test_a_wait_ends_with_a_key(self, metrics, feed):
+        """From the first deferral to the decision; a second deferral is the same wait."""
+        feed("request-1", RouteDeferred, at_us=1_000_000)
+        feed("request-1", RouteDeferred, at_us=1_500_000)
+        assert value(metrics, "apikeyrouter_waiting_requests") == 1
+        metrics._stale_at_us = 0
+        feed("request-1", RouteDecided, at_us=3_000_000)
+        assert value(metrics, "apikeyrouter_waiting_requests") == 0
+        assert value(metrics, "apikeyrouter_wait_seconds_sum", outcome="served") == 2.0
+        assert value(metrics, "apikeyrouter_wait_seconds_count", outcome="gave_up") == 0
+
+    @pytest.mark.parametrize("kind", [RouteRefused, RequestReleased, RequestFailed])
+    def test_or_without_one(self, metrics, feed, kind):
+        """Whose time was over, or who left, waited as well."""
+        feed("request-1", RouteDeferred, at_us=1_000_000)
+        feed("request-1", kind, at_us=1_250_000)
+        assert value(metrics, "apikeyrouter_wait_seconds_sum", outcome="gave_up") == 0.25
+        assert metrics.waiting_since_us == {}
+
+    def test_who_does_not_wait_is_not_timed(self, metrics, feed):
+        """A wait of zero would hide how long the others waited."""
+        feed.decided("request-1")
+        assert value(metrics, "apikeyrouter_wait_seconds_count", outcome="served") == 0
+
+
 class TestCardinality:
     def test_models_beyond_the_bound_share_one_name(self, metrics, feed):
         """However many models serve, the number of series stays."""
@@ -322,7 +350,7 @@ class TestCardinality:
         assert "key-7" not in metrics.render().decode()
         assert "request-7" not in metrics.render().decode()
         assert metrics.open_requests == {}
-        assert len(samples(metrics)) < 120
+        assert len(samples(metrics)) < 140
 
     def test_two_providers_of_one_kind_keep_their_own_series(self, metrics, feed):
         """The same model at two accounts is two series, never one line twice."""
@@ -365,7 +393,7 @@ class TestRendering:
             metrics.consumption[served] = Consumption()
             metrics.consumption[served].input_tokens = Disturbing((1,), fold_goes_on)
             metrics.failed_us[served, "rate_limited"] = Disturbing((1,), fold_goes_on)
-        list(text_string_to_metric_families(exposition(metrics).decode()))
+        list(text_string_to_metric_families(exposition(metrics, NOTHING_STANDS).decode()))
         assert len(metrics.consumption) > 2
 
     def test_bounds_are_those_of_the_semantic_conventions(self):

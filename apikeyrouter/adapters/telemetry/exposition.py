@@ -18,8 +18,10 @@ from prometheus_client.utils import floatToGoString
 
 from apikeyrouter.adapters.telemetry import names
 from apikeyrouter.adapters.telemetry.names import MetricName
+from apikeyrouter.adapters.telemetry.standing import Standing
 from apikeyrouter.adapters.telemetry.tallies import Consumption, Histogram
 from apikeyrouter.domain.models.api_key import KeyState
+from apikeyrouter.domain.provider_health import Health
 
 if TYPE_CHECKING:
     from apikeyrouter.adapters.telemetry.metrics import Metrics, Served
@@ -29,18 +31,19 @@ Row = tuple["Served", Consumption]
 _US_PER_S = 1_000_000
 
 
-def exposition(metrics: "Metrics") -> bytes:
-    """Render everything that was counted."""
+def exposition(metrics: "Metrics", standing: Standing) -> bytes:
+    """Render everything that was counted, and what stands beside it."""
     registry = CollectorRegistry()
-    registry.register(_Folded(metrics))
+    registry.register(_Folded(metrics, standing))
     return generate_latest(registry)
 
 
 class _Folded(Collector):
     """Hands the registry what the fold holds. Tables are copied at once, as the fold may go on beside."""
 
-    def __init__(self, metrics: "Metrics") -> None:
+    def __init__(self, metrics: "Metrics", standing: Standing) -> None:
         self._metrics = metrics
+        self._standing = standing
 
     def describe(self) -> Iterable[Metric]:
         """Name nothing ahead: the registry is ours alone."""
@@ -57,6 +60,10 @@ class _Folded(Collector):
         yield _gauge(names.LOG_HEAD_POSITION, {(): metrics.head_position})
         yield _gauge(names.OPEN_REQUESTS, {(): len(metrics.open_requests)})
         yield _gauge(names.KEYS, _keys(metrics))
+        yield from _capacity(self._standing)
+        yield _gauge(names.WAITING_REQUESTS, {(): len(metrics.waiting_since_us)})
+        waits = (((outcome,), histogram) for outcome, histogram in metrics.waits_us.items())
+        yield _histogram(names.WAIT_SECONDS, waits, _US_PER_S)
         yield _histogram(names.LOG_APPEND_SECONDS, [((), metrics.appends_us)], _US_PER_S)
         yield _histogram(names.TOKEN_USAGE, _token_usage(metrics, rows), 1)
         yield _histogram(names.OPERATION_DURATION, _durations(metrics, rows), _US_PER_S)
@@ -81,6 +88,18 @@ def _keys(metrics: "Metrics") -> dict[Labels, int]:
     """Count keys by state, states without a key included, so that an alert on them has a series."""
     states = Counter(list(metrics.key_states.values()))
     return {(state.value,): states[state.value] for state in KeyState}
+
+
+def _capacity(standing: Standing) -> Iterator[Metric]:
+    health: dict[Labels, int] = {
+        (provider_id, state.value): int(state == told)
+        for provider_id, told in standing.health.items()
+        for state in Health
+    }
+    yield _gauge(names.PROVIDER_HEALTH, health)
+    yield _gauge(names.QUOTA_ACCOUNTS, {(): standing.accounts})
+    yield _gauge(names.QUOTA_LIMIT, {quota.labels: quota.limit for quota in standing.quotas})
+    yield _gauge(names.QUOTA_REMAINING, {quota.labels: quota.remaining for quota in standing.quotas})
 
 
 def _token_usage(metrics: "Metrics", rows: list[Row]) -> Iterator[tuple[Labels, Histogram]]:

@@ -9,10 +9,15 @@ from apikeyrouter.adapters.telemetry.names import (
     APPEND_BOUNDS_US,
     CHOSEN,
     DURATION_BOUNDS_US,
+    GAVE_UP,
     NO_FAILURE,
     OTHER,
     OUTCOMES,
+    SERVED,
+    WAIT_BOUNDS_US,
+    WAIT_OUTCOMES,
 )
+from apikeyrouter.adapters.telemetry.standing import NOTHING_STANDS, Standing
 from apikeyrouter.adapters.telemetry.tallies import CappedLabels, Consumption, Histogram
 from apikeyrouter.application.ports import Clock
 from apikeyrouter.domain.events import (
@@ -28,6 +33,7 @@ from apikeyrouter.domain.events import (
     RequestFailed,
     RequestReleased,
     RouteDecided,
+    RouteDeferred,
     RouteRefused,
 )
 from apikeyrouter.domain.models.api_key import KeyState
@@ -59,12 +65,15 @@ class Metrics:
         self.failed_us: dict[tuple[Served, str], Histogram] = {}
         self.appends_us = Histogram(APPEND_BOUNDS_US)
         self.open_requests: dict[str, Served] = {}
+        self.waiting_since_us: dict[str, int] = {}
+        self.waits_us = {outcome: Histogram(WAIT_BOUNDS_US) for outcome in WAIT_OUTCOMES}
         self.key_states: dict[str, str] = {}
         self.provider_kinds: dict[str, str] = {}
         self._models = CappedLabels(MOST_METRIC_MODELS)
         self._providers = CappedLabels(MOST_METRIC_PROVIDERS)
         self._reasons = CappedLabels(MOST_METRIC_REASONS)
         self._clock = clock or SystemClock()
+        self._standing = NOTHING_STANDS
         self._rendered = b""
         self._stale_at_us = 0
 
@@ -82,15 +91,22 @@ class Metrics:
         """Count how long an append took to become durable."""
         self.appends_us.observe(elapsed_us)
 
-    def render(self) -> bytes:
-        """Return Prometheus' text, at most a second old."""
-        now_us = self._clock.elapsed_us()
-        if not self._rendered or now_us >= self._stale_at_us:
+    @property
+    def is_stale(self) -> bool:
+        """True if the text is to be rendered anew."""
+        return not self._rendered or self._clock.elapsed_us() >= self._stale_at_us
+
+    def render(self, standing: Standing | None = None) -> bytes:
+        """Return Prometheus' text, at most a second old; what stands is read from the state by the caller."""
+        if standing is not None:
+            self._standing = standing
+        if self.is_stale:
+            now_us = self._clock.elapsed_us()
             from apikeyrouter.adapters.telemetry.exposition import (  # noqa: PLC0415 - only where metrics are asked for
                 exposition,
             )
 
-            self._rendered = exposition(self)
+            self._rendered = exposition(self, self._standing)
             self._stale_at_us = now_us + METRICS_CACHE_US
         return self._rendered
 
@@ -114,6 +130,12 @@ class Metrics:
     def count_attempt(self, provider_id: str, failure_class: str) -> None:
         """Count an upstream call that ended."""
         self.attempts[self._providers.admit(provider_id), self._reasons.admit(failure_class)] += 1
+
+    def end_wait(self, stream: str, outcome: str, at_us: int) -> None:
+        """Count how long a request waited, if it did."""
+        since_us = self.waiting_since_us.pop(stream, None)
+        if since_us is not None:
+            self.waits_us[outcome].observe(max(at_us - since_us, 0))
 
     def time_failure(self, served: Served, failure: str, elapsed_us: int) -> None:
         """Count how long a failed attempt took; a model that never served has no place of its own."""
@@ -146,11 +168,16 @@ def _route_decided(metrics: Metrics, stream: str, event: RouteDecided) -> None:
     metrics.count_decision(CHOSEN, event.policy.objective)
     facts = event.facts
     metrics.open_requests[stream] = Served(facts.operation, event.chosen.provider_id, facts.model)
+    metrics.end_wait(stream, SERVED, event.at_us)
+
+
+def _route_deferred(metrics: Metrics, stream: str, event: RouteDeferred) -> None:
+    metrics.waiting_since_us.setdefault(stream, event.at_us)
 
 
 def _route_refused(metrics: Metrics, stream: str, event: RouteRefused) -> None:
     metrics.count_decision(event.reason, event.policy.objective)
-    _ended(metrics, stream, "refused")
+    _ended(metrics, stream, "refused", event)
 
 
 def _attempt_failed(metrics: Metrics, stream: str, event: AttemptFailed) -> None:
@@ -161,7 +188,7 @@ def _attempt_failed(metrics: Metrics, stream: str, event: AttemptFailed) -> None
 
 def _request_completed(metrics: Metrics, stream: str, event: RequestCompleted) -> None:
     metrics.count_attempt(event.provider_id, NO_FAILURE)
-    served = _ended(metrics, stream, "completed") or Served(OTHER, event.provider_id, event.model)
+    served = _ended(metrics, stream, "completed", event) or Served(OTHER, event.provider_id, event.model)
     metrics.give_place(served.model)
     consumption = metrics.consumed_by(served)
     consumption.settle(event.input_tokens, event.output_tokens, event.cost_nano_usd)
@@ -169,7 +196,7 @@ def _request_completed(metrics: Metrics, stream: str, event: RequestCompleted) -
 
 
 def _request_failed(metrics: Metrics, stream: str, event: RequestFailed) -> None:
-    served = _ended(metrics, stream, "failed")
+    served = _ended(metrics, stream, "failed", event)
     if served is not None and (event.input_tokens or event.output_tokens):
         consumption = metrics.consumed_by(served)
         consumption.settle(event.input_tokens, event.output_tokens, event.cost_nano_usd)
@@ -177,16 +204,17 @@ def _request_failed(metrics: Metrics, stream: str, event: RequestFailed) -> None
 
 def _request_cancelled(metrics: Metrics, stream: str, event: RequestCancelled) -> None:
     metrics.count_attempt(event.provider_id, "cancelled")
-    served = _ended(metrics, stream, "cancelled") or Served(OTHER, event.provider_id, OTHER)
+    served = _ended(metrics, stream, "cancelled", event) or Served(OTHER, event.provider_id, OTHER)
     metrics.consumed_by(served).settle(event.input_tokens, event.output_tokens, event.cost_nano_usd)
 
 
-def _request_released(metrics: Metrics, stream: str, _event: RequestReleased) -> None:
-    _ended(metrics, stream, "released")
+def _request_released(metrics: Metrics, stream: str, event: RequestReleased) -> None:
+    _ended(metrics, stream, "released", event)
 
 
-def _ended(metrics: Metrics, stream: str, outcome: str) -> Served | None:
+def _ended(metrics: Metrics, stream: str, outcome: str, end: Event) -> Served | None:
     metrics.outcomes[outcome] += 1
+    metrics.end_wait(stream, GAVE_UP, end.at_us)
     return metrics.open_requests.pop(stream, None)
 
 
@@ -196,6 +224,7 @@ _FOLDS: dict[type[Event], Callable[[Metrics, str, Any], None]] = {
     KeyRevoked: _key_revoked,
     ProviderRegistered: _provider_registered,
     RouteDecided: _route_decided,
+    RouteDeferred: _route_deferred,
     RouteRefused: _route_refused,
     AttemptFailed: _attempt_failed,
     RequestCompleted: _request_completed,

@@ -36,6 +36,30 @@ LOG_APPEND_SECONDS = MetricName(
 )
 OPEN_REQUESTS = MetricName("apikeyrouter_open_requests", "Requests decided and not ended.")
 KEYS = MetricName("apikeyrouter_keys", "Keys by state.", ("state",))
+PROVIDER_HEALTH = MetricName(
+    "apikeyrouter_provider_health",
+    "1 for the health that a provider is in, 0 for the others.",
+    ("provider", "health"),
+)
+QUOTA_LIMIT = MetricName(
+    "apikeyrouter_quota_limit",
+    "What an account allows in one window; account names the key or group that owns it.",
+    ("account", "dimension", "window", "models"),
+)
+QUOTA_REMAINING = MetricName(
+    "apikeyrouter_quota_remaining",
+    "What is left of an account in its present window.",
+    ("account", "dimension", "window", "models"),
+)
+QUOTA_ACCOUNTS = MetricName(
+    "apikeyrouter_quota_accounts", "Accounts with a limit, those without a series of their own included."
+)
+WAITING_REQUESTS = MetricName("apikeyrouter_waiting_requests", "Requests that wait for a free key.")
+WAIT_SECONDS = MetricName(
+    "apikeyrouter_wait_seconds",
+    "Seconds from being deferred to a key, or to the end of a request that got none.",
+    ("outcome",),
+)
 
 _GEN_AI = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "provider")
 TOKEN_USAGE = MetricName(
@@ -52,6 +76,9 @@ NO_FAILURE = "none"
 OTHER = "other"
 OUTCOMES = ("completed", "failed", "refused", "cancelled", "released")
 """Every outcome is shown from the start: a rate over a series that begins at one misses its first event."""
+
+SERVED, GAVE_UP = "served", "gave_up"
+WAIT_OUTCOMES = (SERVED, GAVE_UP)
 
 INPUT = "input"
 OUTPUT = "output"
@@ -76,3 +103,8 @@ APPEND_BOUNDS_US = (
     *(100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000),
     *(100_000, 200_000, 500_000, 1_000_000, 5_000_000),
 )
+WAIT_BOUNDS_US = (
+    *(1_000, 5_000, 20_000, 100_000, 250_000, 500_000),
+    *(1_000_000, 2_000_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000, 300_000_000),
+)
+"""Milliseconds where another request had to end first, a minute where a window had to."""

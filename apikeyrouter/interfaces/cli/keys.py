@@ -21,9 +21,21 @@ if TYPE_CHECKING:
 
 IMPORTED = {"openai": re.compile(r"OPENAI_API_KEY(?:_(\d{1,4}))?")}
 
+LONGEST_STATE = len("recovering,")
+LONGEST_LEFT = len("99,999/99,999")
+
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's id, as `keys list` shows it.")]
 
 app = typer.Typer(help="Register, list and change keys.", no_args_is_help=True)
+
+
+Limits = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME=AMOUNT",
+        help="rpm, tpm, rpd, … as in rpm=500, for some models alone as in tpm:gpt-4o=40000; NAME= lifts one.",
+    ),
+]
 
 
 @app.command("list", epilog="Example: apikeyrouter keys list --provider openai")
@@ -32,7 +44,7 @@ def list_keys(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the keys: ids and states, never material."""
+    """List the keys: ids, states and what is left of their quotas, never material."""
     listed = [key for key in _read_keys(database) if provider in {None, key["provider_id"]}]
     if as_json:
         print_json(listed)
@@ -44,12 +56,13 @@ def list_keys(
 
 @app.command(epilog="Example: apikeyrouter keys show 019ab3c4d5e67f8090a1b2c3d4e5f607")
 def show(key_id: KeyId, database: Database = None, as_json: AsJson = False) -> None:
-    """Show one key and the events of its life."""
+    """Show one key, what is left of its quotas, and the events of its life."""
     from apikeyrouter.application.audit import event_as_data
     from apikeyrouter.domain.events import key_stream
     from apikeyrouter.domain.models.system_error import NotFoundError
     from apikeyrouter.interfaces.cli.events import show_events
     from apikeyrouter.interfaces.cli.log_access import open_reader
+    from apikeyrouter.interfaces.cli.quota_tables import show_accounts
 
     found = [key for key in _read_keys(database) if key["id"] == key_id]
     if not found:
@@ -60,6 +73,7 @@ def show(key_id: KeyId, database: Database = None, as_json: AsJson = False) -> N
         return
     _show_keys(found)
     console().print()
+    show_accounts(found[0]["quota"]["accounts"])
     show_events(life)
 
 
@@ -110,13 +124,40 @@ def rotate(
 
 @app.command(epilog="Example: apikeyrouter keys disable KEY_ID")
 def disable(key_id: KeyId, database: Database = None, as_json: AsJson = False) -> None:
-    """Take a key out of service; requests under way finish."""
+    """Take a key out of service at once; requests under way finish."""
     _tell(_change(database, key_id, "disable"), "disabled", as_json=as_json)
+
+
+@app.command(epilog="Example: apikeyrouter keys drain KEY_ID")
+def drain(key_id: KeyId, database: Database = None, as_json: AsJson = False) -> None:
+    """Give a key no new requests, and disable it when those under way have ended."""
+    _tell(_change(database, key_id, "drain"), "drained", as_json=as_json)
+
+
+@app.command(epilog="Example: apikeyrouter keys pin KEY_ID")
+def pin(key_id: KeyId, database: Database = None, as_json: AsJson = False) -> None:
+    """Prefer a key to all that are not pinned, as long as it may be chosen."""
+    _tell(_change(database, key_id, "pin"), "pinned", as_json=as_json)
+
+
+@app.command(epilog="Example: apikeyrouter keys unpin KEY_ID")
+def unpin(key_id: KeyId, database: Database = None, as_json: AsJson = False) -> None:
+    """Prefer a key no longer."""
+    _tell(_change(database, key_id, "unpin"), "unpinned", as_json=as_json)
+
+
+@app.command(epilog="Example: apikeyrouter keys limit KEY_ID rpm=500 tpm=40000 rpd:gpt-4o=10000")
+def limit(key_id: KeyId, limits: Limits, database: Database = None, as_json: AsJson = False) -> None:
+    """Declare limits of a key anew; those that are not named stay as they are."""
+    from apikeyrouter.interfaces.cli.declared_limits import parse_limits
+
+    metadata = {"metadata": parse_limits(limits)}
+    _tell(_change(database, key_id, "", metadata, method="PATCH"), "limited", as_json=as_json)
 
 
 @app.command(epilog="Example: apikeyrouter keys enable KEY_ID")
 def enable(key_id: KeyId, database: Database = None, as_json: AsJson = False) -> None:
-    """Bring a disabled key back."""
+    """Bring a disabled or draining key back to what it was."""
     _tell(_change(database, key_id, "enable"), "enabled", as_json=as_json)
 
 
@@ -190,23 +231,31 @@ def _new_key(provider: str, material: str, **declared: Any) -> dict[str, Any]:
 
 
 def _change(
-    database: str | None, key_id: str, act: str, body: dict[str, Any] | None = None
+    database: str | None, key_id: str, act: str, body: dict[str, Any] | None = None, *, method: str = "POST"
 ) -> dict[str, Any]:
     from urllib.parse import quote
 
     from apikeyrouter.interfaces.cli.management import manage
 
-    path = f"/keys/{quote(key_id, safe='')}/{act}"
-    changed: dict[str, Any] = manage(database, lambda api: api.ask("POST", path, body))
+    path = f"/keys/{quote(key_id, safe='')}/{act}".rstrip("/")
+    changed: dict[str, Any] = manage(database, lambda api: api.ask(method, path, body))
     return changed
 
 
 def _read_keys(database: str | None) -> list[dict[str, Any]]:
     from apikeyrouter.interfaces.cli.log_access import folded, open_reader
+    from apikeyrouter.interfaces.cli.quota_tables import outlook_now
     from apikeyrouter.interfaces.views import api_key
 
     state = folded(open_reader(database))
-    return [api_key(state, key).model_dump(mode="json") for key in state.keys.values()]
+    outlook = outlook_now(state)
+    return [
+        {
+            **api_key(state, key).model_dump(mode="json"),
+            "quota": outlook.quota_state(key).model_dump(mode="json"),
+        }
+        for key in state.keys.values()
+    ]
 
 
 def _tell(key: dict[str, Any], done: str, *, as_json: bool) -> None:
@@ -217,16 +266,29 @@ def _tell(key: dict[str, Any], done: str, *, as_json: bool) -> None:
 
 
 def _show_keys(keys: list[dict[str, Any]]) -> None:
-    shown = table("key", "label", "provider", "state", "declared")
-    for column in shown.columns[:-1]:
+    from apikeyrouter.interfaces.cli.quota_tables import capacity_text, left_text, tightest
+
+    shown = table("key", "label", "provider", "state", ">left", "capacity", "declared")
+    for column in (*shown.columns[:3], shown.columns[5]):
         column.no_wrap = True
+    shown.columns[3].min_width, shown.columns[4].min_width = LONGEST_STATE, LONGEST_LEFT
     for key in keys:
-        until = f" until {key['state_until'][11:19]}" if key["state_until"] else ""
         label = str(key["metadata"].get("label", ""))
-        state = state_text(key["state"]) + until
-        shown.add_row(key["id"], label, key["provider_id"], state, _declared(key["metadata"]))
+        left = left_text(tightest(key["quota"]))
+        capacity = capacity_text(key["quota"]["capacity_state"])
+        declared = _declared(key["metadata"])
+        shown.add_row(key["id"], label, key["provider_id"], _state(key), left, capacity, declared)
     console().print(shown)
 
 
+def _state(key: dict[str, Any]) -> str:
+    until = f" until {key['state_until'][11:19]}" if key["state_until"] else ""
+    return state_text(key["state"]) + until + (", pinned" if key["pinned"] else "")
+
+
 def _declared(metadata: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {metadata[name]}" for name in metadata if name != "label")
+    """Write what is declared beside the label and the limits, which stand in columns of their own."""
+    from apikeyrouter.domain.quota_limits import LIMIT_NAMES
+
+    told = (name for name in metadata if name != "label" and name.partition(":")[0] not in LIMIT_NAMES)
+    return ", ".join(f"{name} {metadata[name]}" for name in told)

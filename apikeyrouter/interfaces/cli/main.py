@@ -9,8 +9,10 @@ from apikeyrouter.interfaces.cli import (
     doctor,
     events,
     explain,
+    forecast,
     keys,
     providers,
+    quotas,
     replay,
     serve,
 )
@@ -51,6 +53,8 @@ app.add_typer(providers.app, name="providers")
 explain.add_to(app)
 events.add_to(app)
 app.add_typer(replay.app, name="replay")
+quotas.add_to(forecast.app)
+app.add_typer(forecast.app, name="forecast", cls=quotas.ShowingGroup, help=quotas.HELP)
 doctor.add_to(app)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from apikeyrouter.interfaces.cli.options import AsJson, Database
-from apikeyrouter.interfaces.cli.screen import console, print_json, table, usd
+from apikeyrouter.interfaces.cli.screen import console, print_json, state_text, table, usd
 
 app = typer.Typer(help="Register and list providers.", no_args_is_help=True)
 
@@ -16,11 +16,12 @@ MODEL_HELP = (
 
 @app.command("list", epilog="Example: apikeyrouter providers list --json")
 def list_providers(database: Database = None, as_json: AsJson = False) -> None:
-    """List the providers and what they offer."""
+    """List the providers, how they do and what they offer."""
     from apikeyrouter.interfaces.cli.log_access import folded, open_reader
     from apikeyrouter.interfaces.views import provider_view
 
-    listed = [provider_view(provider) for provider in folded(open_reader(database)).providers.values()]
+    state = folded(open_reader(database))
+    listed = [provider_view(state, provider) for provider in state.providers.values()]
     if as_json:
         print_json(listed)
     elif listed:
@@ -73,13 +74,19 @@ def _offer(given: str) -> dict[str, Any]:
 
 
 def _show_providers(providers: list[dict[str, Any]]) -> None:
-    shown = table("provider", "kind", "address", "model", ">input / Mtok", ">output / Mtok")
+    shown = table("provider", "health", "kind", "address", "model", ">input / Mtok", ">output / Mtok")
     for provider in providers:
-        told = (provider["provider_id"], provider["kind"], provider["base_url"] or "usual place")
+        place = provider["base_url"] or "usual place"
+        told = (provider["provider_id"], _health(provider), provider["kind"], place)
         if not provider["models"]:
             shown.add_row(*told, "any", "no price", "no price")
         for offer in provider["models"]:
             prices = (offer.get(f"{side}_nano_usd_per_mtok") for side in ("input", "output"))
             shown.add_row(*told, offer["model"], *map(usd, prices))
-            told = ("", "", "")
+            told = ("", "", "", "")
     console().print(shown)
+
+
+def _health(provider: dict[str, Any]) -> str:
+    until = f" until {provider['health_until'][11:19]}" if provider["health_until"] else ""
+    return state_text(provider["health"]) + until

@@ -19,9 +19,12 @@ STATE_STYLES = {
     "throttled": "yellow",
     "exhausted": "dark_orange",
     "recovering": "cyan",
+    "draining": "cyan",
     "disabled": "bright_black",
     "invalid": "red",
     "revoked": "bright_black",
+    "healthy": "green",
+    "down": "red",
 }
 
 
@@ -70,5 +73,5 @@ def moment(at_us: int) -> str:
 
 
 def state_text(state: str) -> str:
-    """Write a key's state in its colour."""
+    """Write the state of a key, or the health of a provider, in its colour."""
     return f"[{STATE_STYLES.get(state, 'default')}]{state}[/]"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from operator import attrgetter
 
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 
 from apikeyrouter.application.audit import Trail, event_as_data
@@ -16,9 +17,10 @@ from apikeyrouter.domain.events import (
     RequestFailed,
     RequestReleased,
     RouteDecided,
+    RouteDeferred,
     RouteRefused,
 )
-from apikeyrouter.domain.explanation import CRITERIA
+from apikeyrouter.domain.explanation import CRITERIA, EXCLUDED, SPARED, consequence
 from apikeyrouter.domain.explanation import explain as sentence_of
 from apikeyrouter.interfaces.cli.events import show_events
 from apikeyrouter.interfaces.cli.screen import console, milliseconds, moment, table, usd
@@ -32,6 +34,7 @@ def tell(trail: Trail, labels: Labels) -> None:
     _head(page, trail)
     for recorded in trail.events:
         _event(page, recorded, labels)
+    _consequences(page, trail, labels)
     _evidence(page, trail)
 
 
@@ -45,12 +48,13 @@ def by_label(text: str, labels: Labels) -> str:
 def _head(page: Console, trail: Trail) -> None:
     first = trail.events[0].event
     page.print(f"[bold]Request {trail.request_id}[/]")
-    if isinstance(first, RouteDecided | RouteRefused):
+    if isinstance(first, RouteDecided | RouteRefused | RouteDeferred):
         facts = first.facts
         how = "streamed" if facts.stream else "whole"
+        objective = "" if isinstance(first, RouteDeferred) else f" · objective {first.policy.objective}"
         page.print(
             f"[dim]{moment(first.at_us)} UTC · {facts.operation} · {facts.model} · {how} ·"
-            f" {facts.body_bytes:,} bytes · objective {first.policy.objective}[/]"
+            f" {facts.body_bytes:,} bytes{objective}[/]"
         )
 
 
@@ -64,6 +68,10 @@ def _event(page: Console, recorded: Recorded, labels: Labels) -> None:
             page.print(f"\n[bold red]Refused[/] [dim]at position {recorded.position}[/]")
             page.print(by_label(sentence_of(refused), labels), markup=False)
             _exclusions(page, refused, labels)
+        case RouteDeferred() as deferred:
+            page.print(f"\n[bold yellow]Deferred[/] [dim]at position {recorded.position}[/]")
+            page.print(by_label(sentence_of(deferred), labels), markup=False)
+            _exclusions(page, deferred, labels)
         case _:
             page.print()
             page.print(by_label(_outcome(recorded), labels))
@@ -72,7 +80,9 @@ def _event(page: Console, recorded: Recorded, labels: Labels) -> None:
 def _candidates(page: Console, decided: RouteDecided, labels: Labels) -> None:
     weights = {name: getattr(decided.policy, name) for name in CRITERIA if getattr(decided.policy, name)}
     criteria = (f">{weight:g} *\n{name}" for name, weight in weights.items())
-    shown = table("", "\nkey", "\nprovider", ">\nscore", *criteria, ">in\nflight", ">costs\nat most")
+    shown = table(
+        "", "\nkey", "\nprovider", ">\nscore", *criteria, ">runs\ndry", ">in\nflight", ">costs\nat most"
+    )
     shown.columns[1].overflow = "fold"
     for candidate in (decided.chosen, *decided.others):
         chosen = candidate is decided.chosen
@@ -91,16 +101,21 @@ def _row(candidate: Candidate, criteria: tuple[str, ...], labels: Labels) -> lis
         candidate.provider_id,
         f"{candidate.total:.3f}",
         *(f"{getattr(candidate, name):.3f}" for name in criteria),
+        "" if candidate.quota_ref is None else f"{candidate.exhaustion:.0%}",
         str(candidate.in_flight),
         usd(candidate.cost_bound_nano_usd),
     ]
 
 
-def _exclusions(page: Console, decision: RouteDecided | RouteRefused, labels: Labels) -> None:
+def _exclusions(page: Console, decision: RouteDecided | RouteRefused | RouteDeferred, labels: Labels) -> None:
     for exclusion in decision.exclusions:
         where = f"{exclusion.evidence.stream}@{exclusion.evidence.version}"
         name = labels.get(exclusion.key_id, exclusion.key_id)
-        page.print(f"  ✗ {name} excluded by [yellow]{exclusion.rule}[/] [dim]({where})[/]")
+        why = SPARED.get(exclusion.rule) or EXCLUDED.get(exclusion.rule)
+        how = "spared by" if exclusion.rule in SPARED else "excluded by"
+        page.print(
+            f"  ✗ {name} {how} [yellow]{exclusion.rule}[/]{f': {why}' if why else ''} [dim]({where})[/]"
+        )
 
 
 def _outcome(recorded: Recorded) -> str:
@@ -147,6 +162,16 @@ def _tokens(settled: RequestCompleted | RequestCancelled | RequestFailed) -> str
         f"{settled.input_tokens:,} input and {settled.output_tokens:,} output tokens"
         f" ({settled.usage_source}), {usd(settled.cost_nano_usd)}"
     )
+
+
+def _consequences(page: Console, trail: Trail, labels: Labels) -> None:
+    if not trail.consequences:
+        return
+    page.print("\n[bold]What followed[/] [dim]for keys, providers and quotas[/]")
+    for recorded in trail.consequences:
+        where = f"{recorded.stream}@{recorded.version}"
+        told = consequence(recorded.event) or event_as_data(recorded)["name"]
+        page.print(f"  {escape(by_label(told, labels))} [dim]({where})[/]")
 
 
 def _evidence(page: Console, trail: Trail) -> None:

@@ -36,6 +36,9 @@ def routing(passage: Passage) -> Headers:
     ]
     if passage.cost_nano_usd is not None:
         headers.append((b"x-akr-cost-usd", usd(passage.cost_nano_usd).encode()))
+    if passage.queued_us:
+        headers.append((b"x-akr-queued-ms", b"%.3f" % (passage.queued_us / 1000)))
     if passage.elapsed_us:
-        headers.append((b"x-akr-overhead-ms", b"%.3f" % ((passage.elapsed_us - passage.upstream_us) / 1000)))
+        own_us = passage.elapsed_us - passage.upstream_us - passage.queued_us
+        headers.append((b"x-akr-overhead-ms", b"%.3f" % (own_us / 1000)))
     return headers

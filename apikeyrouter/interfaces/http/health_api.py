@@ -1,9 +1,11 @@
 """Health for orchestrators, metrics for Prometheus."""
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Response
 
+from apikeyrouter.adapters.telemetry.standing import standing_of
 from apikeyrouter.interfaces.http.node_access import NodeDependency
 
 router = APIRouter(tags=["health"])
@@ -25,6 +27,8 @@ async def live() -> dict[str, str]:
 
 
 @router.get("/metrics", response_class=Response)
-def metrics(node: NodeDependency) -> Response:
+async def metrics(node: NodeDependency) -> Response:
     """Return the metrics in Prometheus' text format; in a thread, because rendering takes its time."""
-    return Response(node.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    standing = standing_of(node.state, node.clock.now_us()) if node.metrics.is_stale else None
+    text = await asyncio.to_thread(node.metrics.render, standing)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -9,6 +9,7 @@ from apikeyrouter.bootstrap import adapter_for
 from apikeyrouter.domain.models.api_key import APIKey
 from apikeyrouter.domain.models.system_error import ConflictError
 from apikeyrouter.interfaces.http.node_access import Actor, NodeDependency
+from apikeyrouter.interfaces.key_changes import merged_metadata
 from apikeyrouter.interfaces.views import api_key, provider_view
 
 router = APIRouter(tags=["management"])
@@ -44,10 +45,20 @@ class NewMaterial(BaseModel):
     key_material: SecretStr
 
 
+class KeyChange(BaseModel):
+    """What is declared anew of a key: entries replace those of the same name, null removes one."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"metadata": {"rpm": 500, "tpm:gpt-4o": 40000}}]}
+    )
+
+    metadata: dict[str, Any]
+
+
 @router.get("/providers")
 async def list_providers(node: NodeDependency) -> list[dict[str, Any]]:
-    """List the providers."""
-    return [provider_view(provider) for provider in node.state.providers.values()]
+    """List the providers and how they do: healthy, down until a time, or recovering by a single request."""
+    return [provider_view(node.state, provider) for provider in node.state.providers.values()]
 
 
 @router.post("/providers", status_code=201)
@@ -60,7 +71,7 @@ async def register_provider(new: NewProvider, node: NodeDependency, actor: Actor
         )
     adapter = adapter_for(new.kind, new.base_url, new.models, node.settings)
     await node.manage.register_provider(new.provider_id, adapter, actor=actor, overwrite=new.overwrite)
-    return provider_view(node.state.providers[new.provider_id])
+    return provider_view(node.state, node.state.providers[new.provider_id])
 
 
 @router.get("/keys")
@@ -83,6 +94,13 @@ async def get_key(key_id: str, node: NodeDependency) -> APIKey:
     return api_key(node.state, node.manage.key(key_id))
 
 
+@router.patch("/keys/{key_id}")
+async def change_key(key_id: str, change: KeyChange, node: NodeDependency, actor: Actor) -> APIKey:
+    """Change what is declared of a key, such as its limits; entries that are not named stay."""
+    merged = merged_metadata(node.manage.key(key_id).metadata, change.metadata)
+    return api_key(node.state, await node.manage.change_key_metadata(key_id, merged, actor=actor))
+
+
 @router.post("/keys/{key_id}/rotate")
 async def rotate_key(key_id: str, new: NewMaterial, node: NodeDependency, actor: Actor) -> APIKey:
     """Replace a key's material; a rejected key is healed by it."""
@@ -92,13 +110,31 @@ async def rotate_key(key_id: str, new: NewMaterial, node: NodeDependency, actor:
 
 @router.post("/keys/{key_id}/disable")
 async def disable_key(key_id: str, node: NodeDependency, actor: Actor) -> APIKey:
-    """Take a key out of service; requests under way finish."""
+    """Take a key out of service at once; requests under way finish."""
     return api_key(node.state, await node.manage.disable_key(key_id, actor=actor))
+
+
+@router.post("/keys/{key_id}/drain")
+async def drain_key(key_id: str, node: NodeDependency, actor: Actor) -> APIKey:
+    """Give a key no new requests; it is disabled when those under way have ended."""
+    return api_key(node.state, await node.manage.drain_key(key_id, actor=actor))
+
+
+@router.post("/keys/{key_id}/pin")
+async def pin_key(key_id: str, node: NodeDependency, actor: Actor) -> APIKey:
+    """Prefer a key to all that are not pinned, as long as it may be chosen."""
+    return api_key(node.state, await node.manage.pin_key(key_id, actor=actor))
+
+
+@router.post("/keys/{key_id}/unpin")
+async def unpin_key(key_id: str, node: NodeDependency, actor: Actor) -> APIKey:
+    """Prefer a key no longer."""
+    return api_key(node.state, await node.manage.pin_key(key_id, actor=actor, pinned=False))
 
 
 @router.post("/keys/{key_id}/enable")
 async def enable_key(key_id: str, node: NodeDependency, actor: Actor) -> APIKey:
-    """Bring a disabled key back."""
+    """Bring a disabled or draining key back to what it was."""
     return api_key(node.state, await node.manage.enable_key(key_id, actor=actor))
 
 

@@ -10,7 +10,14 @@ from starlette.exceptions import HTTPException
 from apikeyrouter.bootstrap import Node
 from apikeyrouter.domain.models.system_error import InvalidRequestError, NotFoundError
 from apikeyrouter.domain.models.system_error import SystemError as RouterError
-from apikeyrouter.interfaces.http import audit_api, health_api, keys_api, models_api, openapi
+from apikeyrouter.interfaces.http import (
+    audit_api,
+    health_api,
+    keys_api,
+    models_api,
+    openapi,
+    quotas_api,
+)
 from apikeyrouter.interfaces.http.node_access import ManagementKey
 from apikeyrouter.interfaces.http.openai_errors import body_of, error_body, headers_of
 
@@ -34,6 +41,7 @@ def management_app(proxy: HasNode) -> FastAPI:
     app.include_router(health_api.router)
     app.include_router(models_api.router)
     app.include_router(keys_api.router, prefix="/api/v1", dependencies=[ManagementKey])
+    app.include_router(quotas_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(audit_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.add_exception_handler(RouterError, _router_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

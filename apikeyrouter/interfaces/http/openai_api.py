@@ -35,14 +35,14 @@ LONGEST_CORRELATION_ID = 128
 Handler = Callable[[Node, Scope, Receive, Send], Awaitable[None]]
 
 
-async def chat_completions(node: Node, scope: Scope, receive: Receive, send: Send) -> None:
+def chat_completions(node: Node, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     """Serve `POST /v1/chat/completions`, whole or as a stream."""
-    await _serve(node, scope, receive, send, parse_chat)
+    return _serve(node, scope, receive, send, parse_chat)
 
 
-async def embeddings(node: Node, scope: Scope, receive: Receive, send: Send) -> None:
+def embeddings(node: Node, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     """Serve `POST /v1/embeddings`."""
-    await _serve(node, scope, receive, send, parse_embeddings)
+    return _serve(node, scope, receive, send, parse_embeddings)
 
 
 HOT_ROUTES: dict[str, Handler] = {
