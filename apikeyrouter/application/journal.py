@@ -42,6 +42,7 @@ class Journal:
         self._node_id = node_id
         self._owed: dict[str, list[Event]] = {}
         self._restoring: asyncio.Task[None] | None = None
+        self._closed = False
         self._heard: Callable[[], None] = lambda: None
         self._restored: Callable[[int], None] = lambda _at_us: None
         self._met_us = 0
@@ -112,11 +113,12 @@ class Journal:
         if self.ready:
             self.ready = False
             notices().error("log_append_failed", node_id=self._node_id)
-        if self._restoring is None or self._restoring.done():
+        if not self._closed and (self._restoring is None or self._restoring.done()):
             self._restoring = asyncio.get_running_loop().create_task(self._restore())
 
     async def close(self) -> None:
         """Write what is pending and close the log."""
+        self._closed = True
         if self._restoring is not None:
             self._restoring.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -140,9 +142,10 @@ class Journal:
         at_us = self._clock.now_us()
         outage_us = self._clock.elapsed_us() - since_us
         recovered = LogRecovered(at_us=at_us, node_id=self._node_id, outage_us=outage_us)
+        due = {stream: tuple(events) for stream, events in self._owed.items()}
         owed = [
             NewEvent(stream, version, event)
-            for stream, events in self._owed.items()
+            for stream, events in due.items()
             if stream in state.open_requests
             for version, event in enumerate(events, state.open_requests[stream].version + 1)
         ]
@@ -152,7 +155,11 @@ class Journal:
         state.apply(events)
         self._met_us = state.latest_us
         await durable
-        self._owed.clear()
+        for stream, written in due.items():
+            del self._owed[stream][: len(written)]
+        self._owed = {stream: left for stream, left in self._owed.items() if left}
+        if self._owed:
+            raise unavailable()  # what ended while these were written is owed still: once more
         self.ready = True
         self._restored(at_us)
         self._heard()

@@ -4,8 +4,9 @@ import asyncio
 
 import msgspec
 
-from apikeyrouter.domain.events import ModelOffer, Policy, RequestFacts, RouteDecided, RouteDeferred
-from apikeyrouter.domain.failures import Failure
+from apikeyrouter.domain.events import Policy, RequestFacts, RouteDecided, RouteDeferred
+from apikeyrouter.domain.failures import Failure, KeyEffect, NextTry
+from apikeyrouter.domain.offered import OfferedModel
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -37,7 +38,7 @@ class Passage(msgspec.Struct, kw_only=True):
     elapsed_us: int = 0
     decision: RouteDecided | None = None
     decided: asyncio.Future[None] | None = None
-    offer: ModelOffer | None = None
+    offer: OfferedModel | None = None
     last_failure: Failure | None = None
     cost_nano_usd: int | None = None
 
@@ -46,3 +47,15 @@ class Passage(msgspec.Struct, kw_only=True):
         """The decision that the current attempt is made on."""
         assert self.decision is not None  # noqa: S101 - no attempt is made before a decision
         return self.decision
+
+    def remember(self, failure: Failure, *, may_rest: bool) -> None:
+        """Note whom not to ask again; a key that rests may be asked later, if the request may wait for it."""
+        chosen, handling = self.chosen.chosen, failure.handling
+        self.last_failure = failure
+        if handling.next_try is NextTry.AnotherProvider:
+            self.avoided = (*self.avoided, chosen.provider_id)
+        again = handling.next_try is NextTry.SameKey and chosen.key_id not in self.retried
+        if again or (may_rest and handling.effect is KeyEffect.Throttle):
+            self.retried = (*self.retried, chosen.key_id)
+        else:
+            self.tried = (*self.tried, chosen.key_id)

@@ -6,34 +6,30 @@ sees each other's reservations and no two of them decide from the same state.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
 
 from apikeyrouter.application.durability import Durability
-from apikeyrouter.application.journal import Journal, unavailable
-from apikeyrouter.application.learning import Learning
+from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.passage import Order, Passage
 from apikeyrouter.application.ports import Clock, Entropy, Vault
 from apikeyrouter.application.providers import ProviderRegistry
 from apikeyrouter.application.refusals import provider_error, refusal
+from apikeyrouter.application.request_record import RequestRecord
 from apikeyrouter.application.routed_stream import RoutedStream
 from apikeyrouter.application.upkeep import Upkeep
 from apikeyrouter.application.waiting import Taken, WaitingRoom
 from apikeyrouter.domain import deferral, settlement
 from apikeyrouter.domain.events import (
     Event,
-    EventRef,
-    NewEvent,
     RequestFailed,
-    RequestReleased,
     RouteDecided,
     RouteDeferred,
     RouteRefused,
     request_stream,
 )
-from apikeyrouter.domain.failures import AttemptFailedError, Failure, FailureClass, KeyEffect, NextTry
+from apikeyrouter.domain.failures import AttemptFailedError, Failure, FailureClass, NextTry
 from apikeyrouter.domain.interfaces.provider_adapter import (
     ProviderAdapter,
     UpstreamAnswer,
@@ -44,10 +40,8 @@ from apikeyrouter.domain.interfaces.provider_adapter import (
 from apikeyrouter.domain.models.system_error import (
     KeyMaterialMissingError,
     LogUnavailableError,
-    ShuttingDownError,
 )
 from apikeyrouter.domain.questions import RouteQuestion
-from apikeyrouter.domain.rate_limits import RateLimitReport
 from apikeyrouter.domain.routing import decide
 from apikeyrouter.domain.settlement import Outcome
 
@@ -81,7 +75,7 @@ class RouteRequest:
         self._timeout_us = timeout_us
         self._queue_timeout_us = queue_timeout_us
         self._upkeep = Upkeep(journal)
-        self._learning = Learning(journal)
+        self._events = RequestRecord(journal, clock, self._upkeep)
         self._waiting = WaitingRoom(self._take_turn, clock.now_us)
         journal.listen(self._waiting.something_happened)
 
@@ -96,7 +90,7 @@ class RouteRequest:
             answer = await self._attempt(passage, lambda adapter, call: adapter.execute(call))
             await self.settle(passage, settlement.whole(answer))
         except BaseException as error:
-            self.abandon(passage, error)
+            self._events.abandoned(passage, error)
             raise
         return passage, answer
 
@@ -106,7 +100,7 @@ class RouteRequest:
         try:
             upstream = await self._attempt(passage, lambda adapter, call: adapter.open_stream(call))
         except BaseException as error:
-            self.abandon(passage, error)
+            self._events.abandoned(passage, error)
             raise
         return passage, RoutedStream(self, passage, upstream)
 
@@ -132,7 +126,7 @@ class RouteRequest:
                 await self._fail(passage, failed.failure)
             else:
                 passage.first_byte_us = self._upstream_returned(passage)
-                self._learn(passage, answer.limits)
+                self._events.answered(passage, answer.limits)
                 return answer
 
     async def _next_decision(self, passage: Passage) -> RouteDecided:
@@ -178,7 +172,7 @@ class RouteRequest:
         elif isinstance(decision, RouteDecided):
             return decision, self._admit(passage, decision)
         outcome = passage.deferred or decision
-        return outcome, self._record(passage, outcome)
+        return outcome, self._events.append(passage, outcome)
 
     async def _await_turn(
         self, passage: Passage, deferred: RouteDeferred
@@ -223,7 +217,7 @@ class RouteRequest:
         return max(min(self._queue_timeout_us - passage.queued_us, left_us), 0)
 
     def _admit(self, passage: Passage, decision: RouteDecided) -> "asyncio.Future[None]":
-        durable = self._record(passage, decision)
+        durable = self._events.append(passage, decision)
         provider = self._journal.state.providers[decision.chosen.provider_id]
         passage.attempt += 1
         passage.is_calling = False
@@ -250,7 +244,8 @@ class RouteRequest:
 
     async def _fail(self, passage: Passage, failure: Failure) -> None:
         """Record a failed attempt; return if another key may be asked, else end the request."""
-        self._record_failure(passage, failure, self._upstream_returned(passage))
+        self._events.failed(passage, failure, self._upstream_returned(passage))
+        passage.remember(failure, may_rest=self._wait_allowed_us(passage) > 0)
         if self._may_go_on(passage, failure):
             if self._clock.elapsed_us() - passage.started_us < self._timeout_us:
                 return
@@ -273,6 +268,12 @@ class RouteRequest:
         provider_id = passage.chosen.chosen.provider_id
         return its_fault or not elsewhere or passage.avoided.count(provider_id) < 2
 
+    def abandon(
+        self, passage: Passage, error: BaseException, *, usage: Usage | None = None, response_bytes: int = 0
+    ) -> None:
+        """Settle a stream that nobody reads any more."""
+        self._events.abandoned(passage, error, usage=usage, response_bytes=response_bytes)
+
     async def break_off(
         self, passage: Passage, failure: Failure, usage: Usage | None, response_bytes: int
     ) -> None:
@@ -286,125 +287,23 @@ class RouteRequest:
             response_bytes=response_bytes,
         )
         try:
-            self._record_failure(passage, failure, self._clock.elapsed_us() - passage.attempt_started_us)
+            self._events.failed(passage, failure, self._clock.elapsed_us() - passage.attempt_started_us)
         except LogUnavailableError:
             self._journal.owe(passage.stream, ended)
             raise
         await self._end(passage, ended)
 
-    def abandon(
-        self, passage: Passage, error: BaseException, *, usage: Usage | None = None, response_bytes: int = 0
-    ) -> None:
-        """Close a request that leaves the line early, whatever the reason; harmless if it is closed."""
-        if isinstance(error, LogUnavailableError):
-            error.request_id = passage.request_id
-        if passage.stream not in self._journal.state.open_requests:
-            return
-        end = self._early_end(passage, error, usage, response_bytes)
-        try:
-            self._record(passage, end)
-            if passage.decision is not None:
-                evidence = EventRef(passage.stream, passage.version)
-                self._upkeep.released(passage.chosen.chosen.key_id, at_us=end.at_us, evidence=evidence)
-        except LogUnavailableError:
-            self._journal.owe(passage.stream, end)
-
-    # --- what becomes of keys ------------------------------------------------------------------------
-
-    def _record_failure(self, passage: Passage, failure: Failure, elapsed_us: int) -> None:
-        at_us = self._clock.now_us()
-        key_id = passage.chosen.chosen.key_id
-        known = self._journal.state.open_requests.get(passage.stream)
-        before = self._journal.state.keys[key_id]
-        failed = settlement.attempt_failed(passage.chosen, failure, at_us=at_us, elapsed_us=elapsed_us)
-        try:
-            self._record(passage, failed)
-        except LogUnavailableError:
-            self._journal.owe(passage.stream, failed)
-            raise
-        self._remember(passage, failure)
-        if known is not None:
-            evidence = EventRef(passage.stream, passage.version)
-            used = known.material_version
-            self._upkeep.attempt_failed(
-                before, failure, at_us=at_us, evidence=evidence, material_version=used
-            )
-            self._upkeep.released(key_id, at_us=at_us, evidence=evidence)
-            self._learning.refused(key_id, passage.chosen.facts.model, failure, at_us, evidence)
-
-    def _learn(self, passage: Passage, limits: tuple[RateLimitReport, ...]) -> None:
-        if not limits:
-            return
-        chosen, evidence = passage.chosen.chosen, EventRef(passage.stream, passage.version)
-        model = passage.chosen.facts.model
-        with suppress(
-            LogUnavailableError
-        ):  # the settlement that follows will meet the same, and is owed then
-            self._learning.answered(chosen.key_id, model, limits, self._clock.now_us(), evidence)
-
-    def _remember(self, passage: Passage, failure: Failure) -> None:
-        """Note whom not to ask again for this request."""
-        chosen = passage.chosen.chosen
-        passage.last_failure = failure
-        if failure.handling.next_try is NextTry.AnotherProvider:
-            passage.avoided = (*passage.avoided, chosen.provider_id)
-        again = failure.handling.next_try is NextTry.SameKey and chosen.key_id not in passage.retried
-        rests = failure.handling.effect is KeyEffect.Throttle and self._wait_allowed_us(passage) > 0
-        if again or rests:
-            passage.retried = (*passage.retried, chosen.key_id)
-        else:
-            passage.tried = (*passage.tried, chosen.key_id)
-
-    # --- recording -----------------------------------------------------------------------------------
-
     async def _end(self, passage: Passage, end: Event) -> None:
-        """Record the last event of a request, owing it to the log if the log fails now."""
+        durable = self._events.ended(passage, end)
+        if not self._durability.awaits_settlement:
+            return
         try:
-            durable = self._record(passage, end)
-            if not isinstance(end, RequestFailed):
-                self._served(passage)
-            if self._durability.awaits_settlement:
-                await self._journal.settled(durable)
+            await self._journal.settled(durable)
         except LogUnavailableError:
             self._journal.owe(passage.stream, end)
             raise
-
-    def _served(self, passage: Passage) -> None:
-        key_id, at_us = passage.chosen.chosen.key_id, self._clock.now_us()
-        evidence = EventRef(passage.stream, passage.version)
-        self._upkeep.served(key_id, at_us=at_us, evidence=evidence)
-        self._upkeep.released(key_id, at_us=at_us, evidence=evidence)
-
-    def _record(self, passage: Passage, event: Event) -> asyncio.Future[None]:
-        known = self._journal.state.open_requests.get(passage.stream)
-        if known is None and passage.version:
-            raise unavailable()  # what this request had recorded was lost with a failed append
-        version = 1 if known is None else known.version + 1
-        durable = self._journal.record((NewEvent(passage.stream, version, event),))
-        passage.version = version
-        return durable
 
     def _upstream_returned(self, passage: Passage) -> int:
         elapsed_us = self._clock.elapsed_us() - passage.attempt_started_us
         passage.upstream_us += elapsed_us
         return elapsed_us
-
-    def _early_end(
-        self, passage: Passage, error: BaseException, usage: Usage | None, response_bytes: int
-    ) -> Event:
-        at_us = self._clock.now_us()
-        called = self._journal.state.open_requests[passage.stream].key_id
-        left = isinstance(error, asyncio.CancelledError | GeneratorExit)
-        if left and called is not None and passage.is_calling:
-            return settlement.cancelled(
-                passage.chosen,
-                passage.offer,
-                usage,
-                at_us=at_us,
-                elapsed_us=self._clock.elapsed_us() - passage.started_us,
-                response_bytes=response_bytes,
-            )
-        if left or isinstance(error, LogUnavailableError | ShuttingDownError):
-            trigger = "client_left" if left else getattr(error, "code", "")
-            return RequestReleased(at_us=at_us, attempt=passage.attempt, key_id=called or "", trigger=trigger)
-        return RequestFailed(at_us=at_us, attempts=passage.attempt, failure="internal_error", status=500)

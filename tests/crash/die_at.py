@@ -14,6 +14,7 @@ import uvicorn
 from apikeyrouter.adapters.providers.openai import OpenAIAdapter
 from apikeyrouter.application import route_request
 from apikeyrouter.application.journal import Journal
+from apikeyrouter.application.request_record import RequestRecord
 from apikeyrouter.application.route_request import RouteRequest
 from apikeyrouter.interfaces.http import openai_api
 from apikeyrouter.interfaces.http.app import Proxy
@@ -26,7 +27,7 @@ STEPS = {
     "durable": (Journal, "settled"),
     "sent": (OpenAIAdapter, "_request"),
     "answered": (OpenAIAdapter, "execute"),
-    "settling": (RouteRequest, "_served"),
+    "settling": (RequestRecord, "_served"),
     "settled": (RouteRequest, "settle"),
 }
 
