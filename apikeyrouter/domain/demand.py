@@ -65,6 +65,7 @@ class Course(msgspec.Struct):
 
 
 DEMAND_LINES = len(Demand._fields)
+SIZE_LINE = Demand._fields.index("size")
 
 
 class View(NamedTuple):
@@ -136,6 +137,10 @@ class DemandColumns:
     def few_seen(self, count: int) -> NDArray[np.bool_]:
         """Tell of the first rows whether too few requests were seen for their forecasts to be acted on."""
         return np.asarray(self.lines[-2, :count] < FEWEST_REQUESTS)
+
+    def usual_amounts(self, count: int) -> Floats:
+        """Return the mean amount of each of the first rows; at least 1."""
+        return np.maximum(self.lines[SIZE_LINE, :count], 1.0)
 
     def rate_per_s(self, row: int, now_us: int) -> float:
         """Return the rate expected for the next moment."""

@@ -11,6 +11,7 @@ from apikeyrouter.domain.accounts import Accounts, Holding, LimitSource
 from apikeyrouter.domain.columns import FIRST_CAPACITY, Floats
 from apikeyrouter.domain.demand import DemandColumns
 from apikeyrouter.domain.events import EventRef, Metadata, Reserved
+from apikeyrouter.domain.forecast_scores import ForecastScores
 from apikeyrouter.domain.quota_limits import Dimension, Limit, agreed, limits_of, scope_of
 
 
@@ -53,6 +54,7 @@ class Quotas:
         self.places: list[int] = []
         self.refs: list[EventRef] = []
         self.exhaustion: Floats = np.zeros(FIRST_CAPACITY)
+        self.scores = ForecastScores()
         self._foresee_at_us = 0
 
     def declare(self, key_id: str, provider_id: str, metadata: Metadata, ref: EventRef) -> None:
@@ -131,8 +133,12 @@ class Quotas:
             horizon_us = (accounts.ends_us[fixed] - now_us).astype(np.float64)
             left = limit[fixed] - used[fixed]
             exhaustion[fixed] = self.demand.exhaustion(fixed, left, horizon_us, now_us)
-        exhaustion[:count][self.demand.few_seen(count)] = 0.0
+        few_seen = self.demand.few_seen(count)
+        exhaustion[:count][few_seen] = 0.0
         self.exhaustion = exhaustion
+        until_us = np.where(rolls, now_us + accounts.rolls_for_us[:count] * rolls, accounts.ends_us[:count])
+        has_run_out = limit - used < self.demand.usual_amounts(count)
+        self.scores.compare(now_us, exhaustion[:count], until_us, has_run_out, ~few_seen)
 
     def tightest_ref(self, key_id: str) -> EventRef | None:
         """Return the event that last touched the account of a key of which the least is left."""

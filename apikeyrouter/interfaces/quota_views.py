@@ -37,6 +37,7 @@ class Standing(NamedTuple):
     forecast: Forecast
     known: Uncertainty
     experience: tuple[float, float]
+    scored: tuple[int, float | None]
 
 
 class Outlook:
@@ -126,6 +127,7 @@ class Outlook:
             forecast=forecast(demand, row, usage, self._now_us),
             known=known,
             experience=demand.experience(row),
+            scored=self._state.quotas.scores.of(row),
         )
 
     def _gone(self, key: Key) -> dict[str, object]:
@@ -199,6 +201,8 @@ def account_forecast(standing: Standing) -> AccountForecast:
         method=foreseen.method,
         requests_seen=requests_seen,
         comparisons=comparisons,
+        forecasts_scored=standing.scored[0],
+        brier_score=standing.scored[1],
     )
 
 

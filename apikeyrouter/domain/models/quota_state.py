@@ -88,7 +88,8 @@ class QuotaState(BaseModel):
 class AccountForecast(BaseModel):
     """Whether and when an account runs out before `horizon_ends_at`.
 
-    The times hold if it runs out at all: the median, and an interval with four of five such cases. It all
+    The times hold if it runs out at all: the median, and an interval with four of five such cases. Earlier
+    forecasts that were scored by what came have this `brier_score`: 0 is perfect, 0.25 a coin's. It all
     stands on `requests_seen`, older ones fading, and was compared with what came `comparisons` times.
     """
 
@@ -112,6 +113,8 @@ class AccountForecast(BaseModel):
     method: str
     requests_seen: float
     comparisons: float
+    forecasts_scored: int = 0
+    brier_score: float | None = None
 
 
 class ExhaustionPrediction(BaseModel):

@@ -88,7 +88,15 @@ def show_accounts(accounts: Iterable[Row]) -> None:
 def show_forecasts(forecasts: Iterable[Row], labels: Mapping[str, str]) -> None:
     """Print what is foreseen, one account a line."""
     shown = table(
-        "key", "limit", ">left", ">per s", "capacity", ">runs dry", "when (UTC), if it does", "how sure"
+        "key",
+        "limit",
+        ">left",
+        ">per s",
+        "capacity",
+        ">runs dry",
+        "when (UTC), if it does",
+        "how sure",
+        ">Brier so far",
     )
     for account in forecasts:
         shown.add_row(
@@ -100,8 +108,16 @@ def show_forecasts(forecasts: Iterable[Row], labels: Mapping[str, str]) -> None:
             f"{account['probability']:.0%}",
             _when(account),
             account["uncertainty"],
+            _score(account),
         )
     console().print(shown)
+
+
+def _score(account: Row) -> str:
+    """Write how well earlier forecasts came true."""
+    if account["brier_score"] is None:
+        return "-"
+    return f"{account['brier_score']:.3f} of {account['forecasts_scored']:,}"
 
 
 def _when(account: Row) -> str:

@@ -78,6 +78,12 @@ def _show(accounts: list[dict[str, Any]], state: "RouterState") -> None:
     labels = {key.key_id: str(key.metadata.get("label", key.key_id)) for key in state.keys.values()}
     if accounts:
         show_forecasts(accounts, labels)
+        overall = state.quotas.scores.overall
+        if overall.brier is not None and overall.calibration_error is not None:
+            console().print(
+                f"Of {overall.told:,} forecasts scored so far {overall.came_true:,} came true: "
+                f"Brier score {overall.brier:.3f}, calibration error {overall.calibration_error:.3f}."
+            )
     else:
         console().print(
             "No limit is known, so nothing can be foreseen. Declare one with: apikeyrouter keys limit"
