@@ -11,6 +11,7 @@ from apikeyrouter.adapters.ambient import SystemClock, SystemEntropy
 from apikeyrouter.adapters.eventlog.connections import PAGE_BYTES
 from apikeyrouter.adapters.eventlog.memory_log import MemoryLog
 from apikeyrouter.adapters.eventlog.sqlite_log import SqliteLog
+from apikeyrouter.adapters.prices.genai_book import packaged_book
 from apikeyrouter.adapters.providers.openai import OpenAIAdapter
 from apikeyrouter.adapters.providers.transport import Deadlines
 from apikeyrouter.adapters.telemetry.metrics import Metrics
@@ -20,6 +21,7 @@ from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.manage import Manage
 from apikeyrouter.application.notices import notices
 from apikeyrouter.application.ports import Clock, EventLog, EventReader, Vault
+from apikeyrouter.application.price_books import PriceBooks
 from apikeyrouter.application.providers import ProviderRegistry
 from apikeyrouter.application.recover import start_node, stop_node
 from apikeyrouter.application.route_request import RouteRequest
@@ -43,6 +45,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     reader: EventReader
     route: RouteRequest
     manage: Manage
+    prices: PriceBooks
     providers: ProviderRegistry
     vault: Vault
     clock: Clock
@@ -120,6 +123,8 @@ async def _wire(settings: RouterSettings, log: EventLog, heard: Listener | None)
     )
     released = await start_node(journal, clock, node_id, VERSION)
     manage.destroy_orphans()
+    prices = PriceBooks(journal=journal, clock=clock, packaged=packaged_book)
+    await prices.adopt_at_first_start()
     if released:
         notices().warning("open_requests_released", count=released)
     return Node(
@@ -129,6 +134,7 @@ async def _wire(settings: RouterSettings, log: EventLog, heard: Listener | None)
         reader=log,
         route=route,
         manage=manage,
+        prices=prices,
         providers=providers,
         vault=vault,
         clock=clock,

@@ -8,6 +8,9 @@ from apikeyrouter.application.passage import Order
 from apikeyrouter.domain.events import Policy, RequestFacts
 from apikeyrouter.domain.state import RouterState
 
+MEDIA_PARTS = {"vision": (b'"image_url"', b'"input_image"'), "audio": (b'"input_audio"',)}
+"""By what a body shows that a model must see or hear; such tokens may have prices of their own."""
+
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a caller asks of routing. `output_tokens_bound` 0 means that the caller set none."""
@@ -36,7 +39,7 @@ def order(wish: Wish, policy: Policy, body: bytes) -> Order:
         model=wish.model,
         provider_id=wish.provider_id,
         stream=wish.stream,
-        needs=wish.needs,
+        needs=wish.needs + _media_in(body),
         input_tokens_bound=len(body),
         output_tokens_bound=wish.output_tokens_bound,
         body_bytes=len(body),
@@ -44,3 +47,7 @@ def order(wish: Wish, policy: Policy, body: bytes) -> Order:
         correlation_id=wish.correlation_id,
     )
     return Order(facts=facts, policy=policy, body=body)
+
+
+def _media_in(body: bytes) -> tuple[str, ...]:
+    return tuple(need for need, parts in MEDIA_PARTS.items() if any(body.find(part) >= 0 for part in parts))

@@ -72,7 +72,8 @@ class Journal:
         """Append and fold events in one uninterrupted step; they are durable together, or not at all."""
         if not self.ready:
             raise unavailable()
-        events = self._flagged(events)
+        if events[0].event.at_us < self._met_us:
+            events = self._flagged(events)
         try:
             durable = self.log.append(events)
         except LogUnavailableError:

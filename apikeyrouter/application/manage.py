@@ -151,7 +151,7 @@ class Manage:
     async def _describe(self, provider_id: str, description: ProviderDescription, actor: str) -> None:
         known = self._journal.state.providers.get(provider_id)
         offers = {offer.model: offer for offer in description.models}
-        if known is not None and (known.kind, known.base_url, known.models) == (
+        if known is not None and (known.kind, known.base_url, known.models.listed) == (
             description.kind,
             description.base_url,
             offers,

@@ -97,8 +97,10 @@ class RequestRecord:
             self._journal.owe(passage.stream, end)
 
     def _served(self, passage: Passage) -> None:
-        key_id, at_us = passage.chosen.chosen.key_id, self._clock.now_us()
-        evidence = EventRef(passage.stream, passage.version)
+        key_id = passage.chosen.chosen.key_id
+        if self._upkeep.is_settled(key_id):
+            return
+        at_us, evidence = self._clock.now_us(), EventRef(passage.stream, passage.version)
         self._upkeep.served(key_id, at_us=at_us, evidence=evidence)
         self._upkeep.released(key_id, at_us=at_us, evidence=evidence)
 

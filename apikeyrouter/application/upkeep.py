@@ -14,7 +14,7 @@ from apikeyrouter.domain.events import (
 )
 from apikeyrouter.domain.failures import Failure
 from apikeyrouter.domain.keys import Key
-from apikeyrouter.domain.models.api_key import ELIGIBLE_STATES
+from apikeyrouter.domain.models.api_key import ELIGIBLE_STATES, KeyState
 from apikeyrouter.domain.provider_health import ProviderHealth
 from apikeyrouter.domain.state import RouterState
 
@@ -57,6 +57,11 @@ class Upkeep:
             sound = _sound_keys(state, health)
             down = provider_health.suffer(health, sound_keys=sound, at_us=at_us, evidence=evidence)
             self._record_provider(before.provider_id, down)
+
+    def is_settled(self, key_id: str) -> bool:
+        """Tell whether a success changes nothing: mostly all is well, and this is cheap."""
+        state = self._journal.state
+        return state.keys[key_id].state is KeyState.Available and not state.unwell
 
     def served(self, key_id: str, *, at_us: int, evidence: EventRef) -> None:
         """Draw the consequences of a success."""

@@ -14,7 +14,8 @@ from apikeyrouter.domain.events import (
     KeyRegistered,
     KeyRevoked,
     KeyStateChanged,
-    ModelOffer,
+    PriceBookAdopted,
+    PriceSet,
     ProviderHealthChanged,
     ProviderRegistered,
     QuotaCorrected,
@@ -23,6 +24,8 @@ from apikeyrouter.domain.events import (
 from apikeyrouter.domain.key_metadata import declaration
 from apikeyrouter.domain.keys import COOLDOWN_ELAPSED, Key
 from apikeyrouter.domain.models.api_key import KeyState
+from apikeyrouter.domain.offered import Offers
+from apikeyrouter.domain.price_book import book_of
 from apikeyrouter.domain.provider_health import Health, ProviderHealth
 from apikeyrouter.domain.quota_limits import learned_limit
 
@@ -36,7 +39,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     provider_id: str
     kind: str
     base_url: str | None
-    models: dict[str, ModelOffer]
+    models: Offers
     ref: EventRef
 
 
@@ -136,13 +139,39 @@ def _key_revoked(state: "RouterState", stream: str, version: int, event: KeyRevo
 
 
 def _provider_registered(state: "RouterState", stream: str, version: int, event: ProviderRegistered) -> None:
-    state.providers[event.provider_id] = Provider(
+    listed = {offer.model: offer for offer in event.models}
+    provider = Provider(
         provider_id=event.provider_id,
         kind=event.kind,
         base_url=event.base_url,
-        models={offer.model: offer for offer in event.models},
+        models=Offers(listed, {}, None, (event.kind, event.base_url)),
         ref=EventRef(stream, version),
     )
+    _priced_anew(state, provider)
+
+
+def _price_book_adopted(state: "RouterState", stream: str, version: int, event: PriceBookAdopted) -> None:
+    state.price_book = book_of(event)
+    state.price_book_ref = EventRef(stream, version)
+    for provider in list(state.providers.values()):
+        _priced_anew(state, provider)
+
+
+def _price_set(state: "RouterState", _stream: str, _version: int, event: PriceSet) -> None:
+    prices = state.set_prices.setdefault(event.provider_id, {})
+    if event.prices_nano_usd_per_million is None:
+        prices.pop(event.model, None)
+    else:
+        prices[event.model] = event.prices_nano_usd_per_million
+    provider = state.providers.get(event.provider_id)
+    if provider is not None:
+        _priced_anew(state, provider)
+
+
+def _priced_anew(state: "RouterState", provider: Provider) -> None:
+    place, own = (provider.kind, provider.base_url), state.set_prices.get(provider.provider_id, {})
+    models = Offers(provider.models.listed, own, state.price_book, place)
+    state.providers[provider.provider_id] = msgspec.structs.replace(provider, models=models)
     _catalogue_changed(state)
 
 
@@ -179,5 +208,7 @@ CATALOGUE_FOLDS: dict[type[Event], Callable[["RouterState", str, int, Any], None
     QuotaLimitLearned: _quota_limit_learned,
     QuotaCorrected: _quota_corrected,
     ProviderRegistered: _provider_registered,
+    PriceBookAdopted: _price_book_adopted,
+    PriceSet: _price_set,
     ProviderHealthChanged: _provider_health_changed,
 }

@@ -130,6 +130,50 @@ class ProviderRegistered(Event, frozen=True, kw_only=True, gc=False):
     models: tuple[ModelOffer, ...] = ()
 
 
+# --- prices: stream catalogue --------------------------------------------------------------------------
+
+
+class Prices(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What a million of each costs, in nano-USD; `request` is a million requests, all others are tokens.
+
+    A part without a price of its own costs what the whole does: cached input what input does.
+    """
+
+    input: int | None = None
+    output: int | None = None
+    cached_input: int | None = None
+    cache_write: int | None = None
+    audio_input: int | None = None
+    image_input: int | None = None
+    reasoning: int | None = None
+    audio_output: int | None = None
+    image_output: int | None = None
+    request: int | None = None
+
+
+class PriceBookAdopted(Event, frozen=True, kw_only=True, gc=False):
+    """A book of prices is in force from here on. It is here whole, for what it was taken from may change.
+
+    `content` is the book's JSON, deflated by zlib, in base64; `sha256` is that of the JSON.
+    """
+
+    actor: str
+    source: str
+    source_version: str
+    sha256: str
+    models: int
+    content: str
+
+
+class PriceSet(Event, frozen=True, kw_only=True, gc=False):
+    """An administrator set the price of a model at a provider, above all lists and books, or withdrew it."""
+
+    actor: str
+    provider_id: str
+    model: str
+    prices_nano_usd_per_million: Prices | None = None
+
+
 # --- health of providers: stream provider-<id> -------------------------------------------------------
 
 
@@ -300,7 +344,26 @@ class AttemptFailed(Event, frozen=True, kw_only=True, gc=False):
     sent: bool = True
 
 
-class RequestCompleted(Event, frozen=True, kw_only=True, gc=False):
+class Consumption(Event, frozen=True, kw_only=True, gc=False):
+    """What every settlement tells beside its whole counts: parts with prices of their own, and the prices.
+
+    Parts are counted within the input and the output that they belong to. `price_source` is who said the
+    prices: "administrator", "offer" or "book", and `price_book` the hash of that book.
+    """
+
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    audio_input_tokens: int = 0
+    image_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_output_tokens: int = 0
+    image_output_tokens: int = 0
+    prices_nano_usd_per_million: Prices | None = None
+    price_source: str | None = None
+    price_book: str | None = None
+
+
+class RequestCompleted(Consumption, frozen=True, kw_only=True, gc=False):
     """The settlement: what was consumed and what it cost. `cost_nano_usd` None: no price is known."""
 
     attempt: int
@@ -319,7 +382,7 @@ class RequestCompleted(Event, frozen=True, kw_only=True, gc=False):
     upstream_request_id: str | None = None
 
 
-class RequestFailed(Event, frozen=True, kw_only=True, gc=False):
+class RequestFailed(Consumption, frozen=True, kw_only=True, gc=False):
     """The request ended without a whole answer; the last attempt's failure tells why.
 
     Tokens and cost are not zero where a stream broke after text had been produced.
@@ -335,7 +398,7 @@ class RequestFailed(Event, frozen=True, kw_only=True, gc=False):
     response_bytes: int = 0
 
 
-class RequestCancelled(Event, frozen=True, kw_only=True, gc=False):
+class RequestCancelled(Consumption, frozen=True, kw_only=True, gc=False):
     """The client left. What was produced by then is settled, measured or bounded."""
 
     attempt: int
@@ -401,14 +464,16 @@ EVENT_TYPES: dict[str, type[Event]] = {
     "quota.limit_learned.v1": QuotaLimitLearned,
     "quota.corrected.v1": QuotaCorrected,
     "provider.registered.v1": ProviderRegistered,
+    "price_book.adopted.v1": PriceBookAdopted,
+    "price.set.v1": PriceSet,
     "provider.health_changed.v1": ProviderHealthChanged,
     "request.decided.v2": RouteDecided,
     "request.refused.v2": RouteRefused,
     "request.deferred.v1": RouteDeferred,
     "request.attempt_failed.v2": AttemptFailed,
-    "request.completed.v1": RequestCompleted,
-    "request.failed.v1": RequestFailed,
-    "request.cancelled.v1": RequestCancelled,
+    "request.completed.v2": RequestCompleted,
+    "request.failed.v2": RequestFailed,
+    "request.cancelled.v2": RequestCancelled,
     "request.released.v1": RequestReleased,
     "node.started.v1": NodeStarted,
     "node.stopped.v1": NodeStopped,

@@ -11,7 +11,10 @@ from apikeyrouter.domain.events import (
     Event,
     Exclusion,
     Policy,
+    RequestCancelled,
+    RequestCompleted,
     RequestFacts,
+    RequestFailed,
     RouteDecided,
     RouteRefused,
 )
@@ -65,6 +68,53 @@ class AttemptFailedV1(Event, frozen=True, kw_only=True, gc=False):
     sent: bool = True
 
 
+class RequestCompletedV1(Event, frozen=True, kw_only=True, gc=False):
+    """A settlement that did not tell by which prices."""
+
+    attempt: int
+    key_id: str
+    provider_id: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    usage_source: str
+    cost_nano_usd: int | None = None
+    finish_reason: str | None = None
+    elapsed_us: int
+    first_byte_us: int
+    response_bytes: int
+    response_sha256: str
+    upstream_request_id: str | None = None
+
+
+class RequestFailedV1(Event, frozen=True, kw_only=True, gc=False):
+    """A failure whose cost, if any, did not tell by which prices."""
+
+    attempts: int
+    failure: str
+    status: int
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usage_source: str = "none"
+    cost_nano_usd: int | None = 0
+    response_bytes: int = 0
+
+
+class RequestCancelledV1(Event, frozen=True, kw_only=True, gc=False):
+    """A client that left, settled without telling by which prices."""
+
+    attempt: int
+    key_id: str
+    provider_id: str
+    phase: str
+    input_tokens: int
+    output_tokens: int
+    usage_source: str
+    cost_nano_usd: int | None = None
+    elapsed_us: int
+    response_bytes: int
+
+
 def _decided(event: RouteDecidedV1) -> RouteDecided:
     return RouteDecided(rules=FIRST_RULES, **_fields(event))
 
@@ -77,6 +127,18 @@ def _attempt_failed(event: AttemptFailedV1) -> AttemptFailed:
     return AttemptFailed(**_fields(event))
 
 
+def _completed(event: RequestCompletedV1) -> RequestCompleted:
+    return RequestCompleted(**_fields(event))
+
+
+def _failed(event: RequestFailedV1) -> RequestFailed:
+    return RequestFailed(**_fields(event))
+
+
+def _cancelled(event: RequestCancelledV1) -> RequestCancelled:
+    return RequestCancelled(**_fields(event))
+
+
 def _fields(event: Event) -> dict[str, Any]:
     return msgspec.structs.asdict(event)
 
@@ -85,4 +147,7 @@ FORMER_TYPES: dict[str, tuple[type[Event], Callable[[Any], Event]]] = {
     "request.decided.v1": (RouteDecidedV1, _decided),
     "request.refused.v1": (RouteRefusedV1, _refused),
     "request.attempt_failed.v1": (AttemptFailedV1, _attempt_failed),
+    "request.completed.v1": (RequestCompletedV1, _completed),
+    "request.failed.v1": (RequestFailedV1, _failed),
+    "request.cancelled.v1": (RequestCancelledV1, _cancelled),
 }

@@ -145,13 +145,12 @@ def _candidate(weighing: _Weighing, index: int, scores: Scores, total: float, pl
         offer_ref=member.provider.ref,
         load_ref=columns.load_ref[row],
         outcome_ref=columns.outcome_ref[row],
-        quota_ref=_quota_ref(weighing, index),
+        quota_ref=None if weighing.capacity is None else _quota_ref(weighing, weighing.capacity, index),
     )
 
 
-def _quota_ref(weighing: _Weighing, index: int) -> EventRef | None:
-    capacity = weighing.capacity
-    account = None if capacity is None else capacity.tightest(index)
+def _quota_ref(weighing: _Weighing, capacity: Capacity, index: int) -> EventRef | None:
+    account = capacity.tightest(index)
     return None if account is None else weighing.state.quotas.refs[account]
 
 

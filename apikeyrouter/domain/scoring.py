@@ -122,9 +122,10 @@ def score_all(
 
 
 def combine(scores: Scores, policy: Policy) -> Floats:
-    """Weigh the criteria together, in a fixed order of additions."""
+    """Weigh the criteria together, in a fixed order of additions. Room counts only where there are limits."""
     whole = policy.cost + policy.reliability + policy.fairness + policy.latency + policy.quality
-    whole += policy.headroom
+    if scores.headroom is not None:
+        whole += policy.headroom
     total = scores.fairness * (policy.fairness / whole)
     total += scores.reliability * (policy.reliability / whole)
     if policy.cost:
@@ -133,10 +134,6 @@ def combine(scores: Scores, policy: Policy) -> Floats:
         total += scores.latency * (policy.latency / whole)
     if policy.quality:
         total += scores.quality * (policy.quality / whole)
-    if policy.headroom:
-        total += (
-            policy.headroom / whole
-            if scores.headroom is None
-            else scores.headroom * (policy.headroom / whole)
-        )
+    if scores.headroom is not None and policy.headroom:
+        total += scores.headroom * (policy.headroom / whole)
     return total

@@ -1,12 +1,12 @@
 """How a request ends: the events that settle what it consumed, measured or bounded."""
 
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 
 from apikeyrouter.domain.events import (
     AttemptFailed,
-    ModelOffer,
     RequestCancelled,
     RequestCompleted,
     RequestFacts,
@@ -15,6 +15,7 @@ from apikeyrouter.domain.events import (
 )
 from apikeyrouter.domain.failures import Failure
 from apikeyrouter.domain.interfaces.provider_adapter import UpstreamAnswer, Usage
+from apikeyrouter.domain.offered import OfferedModel
 from apikeyrouter.domain.pricing import cost_nano_usd
 
 MEASURED = "provider"
@@ -45,7 +46,7 @@ def measured_or_bounded(usage: Usage | None, facts: RequestFacts, response_bytes
 
 def completed(
     decision: RouteDecided,
-    offer: ModelOffer | None,
+    offer: OfferedModel | None,
     outcome: Outcome,
     *,
     at_us: int,
@@ -60,10 +61,8 @@ def completed(
         key_id=decision.chosen.key_id,
         provider_id=decision.chosen.provider_id,
         model=outcome.model or decision.facts.model,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
         usage_source=source,
-        cost_nano_usd=cost_nano_usd(offer, usage.input_tokens, usage.output_tokens),
+        **_charged(decision, offer, usage),
         finish_reason=outcome.finish_reason,
         elapsed_us=elapsed_us,
         first_byte_us=first_byte_us,
@@ -75,7 +74,7 @@ def completed(
 
 def cancelled(
     decision: RouteDecided,
-    offer: ModelOffer | None,
+    offer: OfferedModel | None,
     usage: Usage | None,
     *,
     at_us: int,
@@ -93,10 +92,8 @@ def cancelled(
         key_id=decision.chosen.key_id,
         provider_id=decision.chosen.provider_id,
         phase="streaming" if response_bytes else "before_first_byte",
-        input_tokens=used.input_tokens,
-        output_tokens=used.output_tokens,
         usage_source=source,
-        cost_nano_usd=cost_nano_usd(offer, used.input_tokens, used.output_tokens),
+        **_charged(decision, offer, used),
         elapsed_us=elapsed_us,
         response_bytes=response_bytes,
     )
@@ -104,7 +101,7 @@ def cancelled(
 
 def broken_off(
     decision: RouteDecided,
-    offer: ModelOffer | None,
+    offer: OfferedModel | None,
     failure: Failure,
     usage: Usage | None,
     *,
@@ -118,10 +115,8 @@ def broken_off(
         attempts=decision.attempt,
         failure=failure.failure_class,
         status=failure.handling.status,
-        input_tokens=used.input_tokens,
-        output_tokens=used.output_tokens,
         usage_source=source,
-        cost_nano_usd=cost_nano_usd(offer, used.input_tokens, used.output_tokens),
+        **_charged(decision, offer, used),
         response_bytes=response_bytes,
     )
 
@@ -154,3 +149,14 @@ def whole(answer: UpstreamAnswer) -> Outcome:
         response_bytes=len(answer.body),
         response_sha256=sha256(answer.body).hexdigest(),
     )
+
+
+def _charged(decision: RouteDecided, offer: OfferedModel | None, usage: Usage) -> dict[str, Any]:
+    """Count the parts and charge for them, by the price that held when the key was chosen."""
+    price = None if offer is None else offer.price_at(decision.at_us)
+    charged = msgspec.structs.asdict(usage) | {"cost_nano_usd": cost_nano_usd(price, usage)}
+    if price is not None:
+        charged["prices_nano_usd_per_million"] = price.at_length(usage.input_tokens)
+        charged["price_source"] = price.source
+        charged["price_book"] = price.book
+    return charged

@@ -10,8 +10,9 @@ from typing import Any
 
 from apikeyrouter.domain.catalogue_folds import CATALOGUE_FOLDS, Provider
 from apikeyrouter.domain.columns import KeyColumns
-from apikeyrouter.domain.events import Event, EventRef, NewEvent, Recorded
+from apikeyrouter.domain.events import Event, EventRef, NewEvent, Prices, Recorded
 from apikeyrouter.domain.keys import Key
+from apikeyrouter.domain.price_book import PriceBook
 from apikeyrouter.domain.provider_health import Health, ProviderHealth
 from apikeyrouter.domain.quotas import Quotas
 from apikeyrouter.domain.request_folds import REQUEST_FOLDS, OpenRequest
@@ -36,6 +37,9 @@ class RouterState:
         self.key_ids: list[str] = []
         self.fingerprints: dict[str, str] = {}
         self.providers: dict[str, Provider] = {}
+        self.price_book: PriceBook | None = None
+        self.price_book_ref: EventRef | None = None
+        self.set_prices: dict[str, dict[str, Prices]] = {}
         self.open_requests: dict[str, OpenRequest] = {}
         self.columns = KeyColumns()
         self.resting: dict[str, int] = {}

@@ -24,6 +24,7 @@ from apikeyrouter.domain.objectives import policy_of
 from apikeyrouter.domain.settlement import measured_or_bounded
 from apikeyrouter.interfaces.key_changes import merged_metadata
 from apikeyrouter.interfaces.key_queries import KeyQueries
+from apikeyrouter.interfaces.price_queries import CostQueries
 from apikeyrouter.interfaces.quota_queries import QuotaQueries
 from apikeyrouter.interfaces.views import api_key
 from apikeyrouter.settings import RouterSettings
@@ -181,6 +182,11 @@ class ApiKeyRouter:
     def quota_awareness_engine(self) -> QuotaQueries:
         """Questions about quotas: what is left of them, and when they run out."""
         return QuotaQueries(self._open)
+
+    @property
+    def cost_controller(self) -> CostQueries:
+        """Questions about money: what models cost, by whose word, and what another book of prices says."""
+        return CostQueries(self._open)
 
     async def _open(self) -> Node:
         if self._node is None:

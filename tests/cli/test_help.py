@@ -27,6 +27,7 @@ def test_the_commands():
         "explain",
         "forecast",
         "keys",
+        "prices",
         "providers",
         "replay",
         "serve",

@@ -164,8 +164,8 @@ def test_following_the_log(processes, provider):
     with processes.serving() as server:
         furnish(processes, server, provider, GOOD)
         with processes.started("events", "--follow", "--json") as follower:
-            stored = [json.loads(follower.stdout.readline()) for _ in range(3)]
-            assert [event["position"] for event in stored] == [1, 2, 3]
+            stored = [json.loads(follower.stdout.readline()) for _ in range(4)]
+            assert [event["position"] for event in stored] == [1, 2, 3, 4]
             ask(server.url)
             assert json.loads(follower.stdout.readline())["name"] == "request.decided.v2"
             follower.send_signal(signal.SIGINT)

@@ -275,15 +275,27 @@ class TestReopeningWithoutNeed:
 
 
 class TestGrouping:
-    async def test_appends_of_one_turn_share_a_transaction(self, sqlite_log, monkeypatch):
-        """Sixty-four tasks that wait for the disk wait once."""
+    @pytest.fixture
+    def batches(self, sqlite_log, monkeypatch):
+        """Return the batches that reach the writer."""
         batches = []
         store = sqlite_log._writer.store
         monkeypatch.setattr(
             sqlite_log._writer, "store", lambda batch, *rest: (batches.append(batch), store(batch, *rest))
         )
+        return batches
+
+    async def test_appends_of_one_turn_share_a_transaction(self, sqlite_log, batches):
+        """Sixty-four tasks that wait for the disk wait once."""
         await asyncio.gather(*(sqlite_log.append([new(f"s{number}", 1)]) for number in range(64)))
         assert [len(batch.events) for batch in batches] == [64]
+
+    async def test_those_of_the_next_turn_go_along(self, sqlite_log, batches):
+        """A request that was just being read when the first one appended shares its commit."""
+        first = sqlite_log.append([new("a", 1)])
+        await asyncio.sleep(0)
+        await asyncio.gather(first, sqlite_log.append([new("b", 1)]))
+        assert [len(batch.events) for batch in batches] == [2]
 
     @pytest.mark.parametrize(("synchronous", "level"), [("FULL", 2), ("NORMAL", 1)])
     async def test_the_writer_is_as_durable_as_asked(self, path, synchronous, level):

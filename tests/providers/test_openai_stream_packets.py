@@ -1,13 +1,16 @@
 """A stream is the same stream however its packets fall, and any bytes are some stream or a failure."""
 
 import asyncio
+import json
 from itertools import pairwise
+from unittest.mock import patch
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from raw_server import KEY
 from stream_events import DONE, USAGE, collected, error_event, event, of_responses
 
+from apikeyrouter.adapters.providers import openai_stream
 from apikeyrouter.adapters.providers.openai_stream import OpenAIStream
 from apikeyrouter.adapters.providers.redaction import Mask
 from apikeyrouter.domain.failures import AttemptFailedError
@@ -43,6 +46,28 @@ async def outcome(chunks, operation="chat"):
     return passed, failed, stream.usage, stream.model, stream.finish_reason
 
 
+VALUES = st.sampled_from(
+    [
+        None,
+        "",
+        "stop",
+        "error",
+        False,
+        0,
+        {},
+        {"code": "x"},
+        {"output": [], "model": "m"},
+        USAGE,
+        [],
+        [None],
+        [{}],
+    ]
+)
+CHOICES = st.lists(st.fixed_dictionaries({}, optional={"finish_reason": VALUES, "delta": VALUES}), max_size=2)
+NAMES = st.sampled_from(["type", "error", "usage", "response", "model", "choices"])
+FIELDS = st.builds(
+    lambda choices, others: {"choices": choices} | others, CHOICES, st.dictionaries(NAMES, VALUES, max_size=2)
+)
 PIECES = st.sampled_from(
     [
         event(),
@@ -84,3 +109,17 @@ class TestAnyPackets:
         passed, failed, *_ = asyncio.run(outcome([event(), *packets]))
         assert failed is not None or passed.rstrip().endswith(b"[DONE]")
         assert passed.startswith(event())
+
+    @AT_ONCE
+    @given(st.lists(FIELDS, max_size=6))
+    @example([{"choices": [], "type": "error"}])
+    @example([{"choices": [], "error": {"code": "x"}}])
+    @example([{"choices": [], "usage": USAGE}])
+    @example([{"choices": [{"finish_reason": "stop"}]}])
+    @example([{"choices": [], "type": {}, "response": {"output": []}}])
+    def test_an_event_left_unread_had_nothing_to_tell(self, events):
+        """What is forwarded, read and refused is the same as if every event were read in full."""
+        packets = [event(), *(b"data: " + json.dumps(fields).encode() + b"\n\n" for fields in events), DONE]
+        seen = asyncio.run(outcome(packets))
+        with patch.object(openai_stream, "_tells_in_chat", lambda _: True):
+            assert asyncio.run(outcome(packets)) == seen

@@ -1,7 +1,7 @@
 """The event log in one SQLite file: the loop's side of the group commit.
 
 One batch is with the writer at a time; what is appended meanwhile becomes the next, so batches grow with the
-load. An idle log hands over at the end of the loop's turn, so that one turn's appends share a transaction.
+load. It is handed over at the end of the next turn of the loop, so that what arrives together shares one.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class SqliteLog:
         self.head = self._backlog.add(self.head, events, encoded, waiter)
         if not self._busy:
             self._busy = True
-            loop.call_soon(self._hand_over)
+            loop.call_soon(self._wait_a_turn)
         return waiter
 
     def follow(self, follower: Follower) -> None:
@@ -109,6 +109,11 @@ class SqliteLog:
             await self._writer.close()
             self._lock.release()
 
+    def _wait_a_turn(self) -> None:
+        """Let those append too who were woken, or were just read from a socket: a turn costs less."""
+        if self._loop is not None:
+            self._loop.call_soon(self._hand_over)
+
     def _hand_over(self) -> None:
         batch = self._backlog.take()
         if batch is not None and self._loop is not None:
@@ -127,7 +132,7 @@ class SqliteLog:
         if self._followers:
             self._followers.tell(batch.recorded())
         if self._loop is not None:
-            self._loop.call_soon(self._hand_over)  # behind those who were woken: what they append goes along
+            self._loop.call_soon(self._wait_a_turn)
 
     def _fail(self, batch: Batch, failure: Exception) -> None:
         reason = reason_of(failure)

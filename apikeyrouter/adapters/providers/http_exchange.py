@@ -159,13 +159,13 @@ class Exchange:
     async def __anext__(self) -> bytes:
         """Return what has arrived since the last call, waiting for at least one byte."""
         try:
-            while not self._parts:
-                if self.complete:
-                    raise StopAsyncIteration
+            while not self._parts and not self.complete:
                 await self._arrival()
         except BaseException:
             self.close()
             raise
+        if not self._parts:
+            raise StopAsyncIteration
         chunk = self._take()
         if self._paused:
             self._resume()

@@ -23,7 +23,7 @@ from apikeyrouter.domain.interfaces.provider_adapter import Usage
 from apikeyrouter.domain.rate_limits import RateLimitReport
 
 _DONE = b"[DONE]"
-_ENDINGS = frozenset({"response.completed", "response.incomplete"})
+_ENDINGS = ("response.completed", "response.incomplete")
 _RESPONSES_MARKS = (b"response.completed", b"response.incomplete", b"response.failed", b'"error"')
 
 
@@ -38,7 +38,6 @@ class _QuietEvent(msgspec.Struct, gc=False):
     type: None = None
     error: None = None
     usage: None = None
-    response: None = None
 
 
 _quiet_event = msgspec.json.Decoder(_QuietEvent)

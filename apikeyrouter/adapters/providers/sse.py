@@ -29,9 +29,9 @@ class EventSplitter:
     def push(self, chunk: bytes) -> bytes:
         """Take bytes as they arrived; return whole events, or nothing yet."""
         # The byte before the end must be of a line: in a longer run the last line end may open an event.
-        if not self._pending and chunk.endswith(b"\n\n") and chunk[-3:-2] > b"\r":
-            if len(chunk) <= self._max_event_bytes:
-                return chunk
+        is_whole = not self._pending and chunk.endswith(b"\n\n") and chunk[-3:-2] > b"\r"
+        if is_whole and len(chunk) <= self._max_event_bytes:
+            return chunk
         search_from = max(0, len(self._pending) - _LONGEST_SPLIT_END)
         self._pending += chunk
         events = self._cut(search_from)

@@ -34,10 +34,21 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens as the provider counted them."""
+    """Tokens as the provider counted them: whole counts, and the parts of them that it tells apart.
+
+    Cached, cache-writing, audio and image input are within the input; reasoning, audio and images that were
+    made are within the output.
+    """
 
     input_tokens: int
     output_tokens: int
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    audio_input_tokens: int = 0
+    image_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_output_tokens: int = 0
+    image_output_tokens: int = 0
 
 
 class UpstreamAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):

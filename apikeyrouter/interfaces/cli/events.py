@@ -31,6 +31,7 @@ _TOLD_ELSEWHERE = {
     "tried",
     "evidence",
     "fingerprint",
+    "content",
 }
 
 

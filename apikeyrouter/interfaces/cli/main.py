@@ -11,6 +11,7 @@ from apikeyrouter.interfaces.cli import (
     explain,
     forecast,
     keys,
+    prices,
     providers,
     quotas,
     replay,
@@ -50,6 +51,7 @@ demo_command.add_to(app)
 serve.add_to(app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(providers.app, name="providers")
+app.add_typer(prices.app, name="prices")
 explain.add_to(app)
 events.add_to(app)
 app.add_typer(replay.app, name="replay")

@@ -16,6 +16,7 @@ from apikeyrouter.interfaces.http import (
     keys_api,
     models_api,
     openapi,
+    prices_api,
     quotas_api,
 )
 from apikeyrouter.interfaces.http.node_access import ManagementKey
@@ -42,6 +43,7 @@ def management_app(proxy: HasNode) -> FastAPI:
     app.include_router(models_api.router)
     app.include_router(keys_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(quotas_api.router, prefix="/api/v1", dependencies=[ManagementKey])
+    app.include_router(prices_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(audit_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.add_exception_handler(RouterError, _router_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

@@ -16,7 +16,6 @@ from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.domain.state import RouterState
 
 LONGEST_MODEL_NAME = 256
-IMAGE_PARTS = (b'"image_url"', b'"input_image"')
 
 
 class StreamOptions(msgspec.Struct):
@@ -75,7 +74,7 @@ def parse_chat(raw: bytes, state: RouterState, policy: Policy, correlation_id: s
         model=model,
         provider_id=provider_id,
         stream=stream,
-        needs=_needs(body, raw),
+        needs=("tools",) if body.tools else (),
         output_tokens_bound=(body.max_completion_tokens or body.max_tokens or 0) * (body.n or 1),
         correlation_id=correlation_id,
     )
@@ -161,12 +160,6 @@ def _checked_model(model: str) -> str:
             f"model must be 1 to {LONGEST_MODEL_NAME} printable characters", param="model"
         )
     return model
-
-
-def _needs(body: ChatBody, raw: bytes) -> tuple[str, ...]:
-    tools = ("tools",) if body.tools else ()
-    images = ("vision",) if any(part in raw for part in IMAGE_PARTS) else ()
-    return tools + images
 
 
 def _changed(raw: bytes, changes: dict[str, Any]) -> bytes:

@@ -7,7 +7,8 @@ from typing import TypeVar
 import msgspec
 
 from apikeyrouter.domain.events import ModelOffer
-from apikeyrouter.domain.pricing import cost_nano_usd
+from apikeyrouter.domain.interfaces.provider_adapter import Usage
+from apikeyrouter.domain.pricing import cost_nano_usd, price_of_offer
 
 T = TypeVar("T")
 
@@ -121,7 +122,8 @@ class Ledger:
             self._charge(call, offers.get(call.model))
 
     def _charge(self, call: Call, offer: ModelOffer | None) -> None:
-        call.cost_nano_usd = cost_nano_usd(offer, call.input_tokens, call.output_tokens)
+        usage = Usage(call.input_tokens, call.output_tokens)
+        call.cost_nano_usd = cost_nano_usd(price_of_offer(offer), usage)
         line = self._bill.setdefault((call.key, call.model), BillLine(key=call.key, model=call.model))
         line.calls += 1
         line.input_tokens += call.input_tokens

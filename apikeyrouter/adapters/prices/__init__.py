@@ -1,0 +1,1 @@
+"""Where books of prices come from."""
