@@ -226,6 +226,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=
     excluded_providers: tuple[str, ...] = ()
 
 
+ALL_ROOM, NO_DANGER = 1.0, 0.0
+"""What a candidate without quotas has. Not written: msgspec leaves a default out if it is the very object."""
+
+
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One key as the decision saw it: the scores, each in [0, 1], and the events they came from.
 
@@ -240,8 +244,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
     fairness: float
     latency: float
     quality: float
-    headroom: float = 1.0
-    exhaustion: float = 0.0
+    headroom: float = ALL_ROOM
+    exhaustion: float = NO_DANGER
     in_flight: int
     cost_bound_nano_usd: int | None = None
     state_ref: EventRef

@@ -11,6 +11,8 @@ from apikeyrouter.domain.capacity import Capacity, capacity_of, reserved_for
 from apikeyrouter.domain.columns import Floats
 from apikeyrouter.domain.eligibility import Eligible, by_policy, by_state, is_constrained
 from apikeyrouter.domain.events import (
+    ALL_ROOM,
+    NO_DANGER,
     Candidate,
     EventRef,
     Reserved,
@@ -137,8 +139,8 @@ def _candidate(weighing: _Weighing, index: int, scores: Scores, total: float, pl
         fairness=scores.fairness.item(place),
         latency=scores.latency.item(place),
         quality=scores.quality.item(place),
-        headroom=1.0 if scores.headroom is None else scores.headroom.item(place),
-        exhaustion=0.0 if scores.exhaustion is None else scores.exhaustion.item(place),
+        headroom=ALL_ROOM if scores.headroom is None else scores.headroom.item(place),
+        exhaustion=NO_DANGER if scores.exhaustion is None else scores.exhaustion.item(place),
         in_flight=int(columns.in_flight[row]),
         cost_bound_nano_usd=None if bound < 0.0 else int(bound),
         state_ref=columns.state_ref[row],
