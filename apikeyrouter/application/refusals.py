@@ -3,7 +3,7 @@
 from apikeyrouter.application.passage import Passage
 from apikeyrouter.domain.events import RouteRefused
 from apikeyrouter.domain.explanation import explain
-from apikeyrouter.domain.failures import Failure
+from apikeyrouter.domain.failures import Failure, Handling, KeyEffect, NextTry
 from apikeyrouter.domain.models.system_error import (
     NoEligibleKeysError,
     NotFoundError,
@@ -54,5 +54,11 @@ def provider_error(passage: Passage, failure: Failure) -> ProviderError:
         retry_after=None if not failure.wait_us else failure.wait_us / US_PER_S,
         request_id=passage.request_id,
     )
-    error.retryable = handling.another_key
+    error.retryable = _may_pass(handling)
     return error
+
+
+def _may_pass(handling: Handling) -> bool:
+    """Tell whether the same request may fare better in a moment: gone quota and rejected keys do not."""
+    passes = handling.blames_provider or handling.effect is KeyEffect.Throttle
+    return passes or handling.next_try is NextTry.SameKey

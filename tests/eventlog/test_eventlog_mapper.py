@@ -72,7 +72,7 @@ class TestWhatIsStored:
 
     @pytest.mark.parametrize("name", FORMER_TYPES)
     def test_what_was_stored_in_a_former_shape_is_read_as_todays(self, name):
-        """Every field of a former shape is found again in today's event, which is stored under its own name."""
+        """Every field of a former shape is found in today's event, which is stored under its own name."""
         state = (SAMPLES / f"{name}.json").read_bytes()
         event = from_stored("s", 1, name, state)
         assert type(event) in EVENT_TYPES.values()

@@ -21,12 +21,12 @@ TYPES = {
     422: "invalid_request_error",
     429: "rate_limit_error",
 }
-NOT_WORTH_RETRYING = frozenset({"insufficient_quota"})
+GONE_QUOTA = "insufficient_quota"
 
 
 def error_body(message: str, *, status: int, code: str, param: str | None = None) -> bytes:
     """Return `{"error": {"message", "type", "param", "code"}}`."""
-    kind = "insufficient_quota" if code in NOT_WORTH_RETRYING else TYPES.get(status, "server_error")
+    kind = code if code == GONE_QUOTA else TYPES.get(status, "server_error")
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
@@ -48,7 +48,7 @@ def headers_of(error: SystemError, body: bytes) -> Headers:
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % ceil(error.retry_after)))
         headers.append((b"retry-after-ms", b"%d" % ceil(error.retry_after * 1000)))
-    if error.code in NOT_WORTH_RETRYING:
+    if not error.retryable:
         headers.append((b"x-should-retry", b"false"))
     return headers
 
