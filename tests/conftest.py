@@ -1,9 +1,13 @@
 """Fixtures for all tests: an environment without settings, and the trace where there is one."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# What runs in the background starts with Ctrl-C ignored, and would hand that on to the processes of tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TRACE = Path(__file__).resolve().parents[2] / "shared" / "traces" / "azure_llm_conversation_2023.csv"
 
