@@ -72,8 +72,7 @@ class Journal:
         """Append and fold events in one uninterrupted step; they are durable together, or not at all."""
         if not self.ready:
             raise unavailable()
-        if events[0].event.at_us < self._met_us:
-            events = self._flagged(events)
+        events = self._flagged(events)
         try:
             durable = self.log.append(events)
         except LogUnavailableError:
@@ -83,6 +82,11 @@ class Journal:
         self._met_us = events[-1].event.at_us
         self._heard()
         return durable
+
+    def record_next(self, stream: str, *events: Event) -> asyncio.Future[None]:
+        """Record events as the next ones of a stream; not of a request's, which counts its own."""
+        first = self.state.next_version(stream)
+        return self.record([NewEvent(stream, version, event) for version, event in enumerate(events, first)])
 
     def listen(self, heard: Callable[[], None]) -> None:
         """Call `heard` after whatever is recorded from now on."""

@@ -1,11 +1,11 @@
 """What providers tell of limits beside their answers, recorded where it is news."""
 
 from apikeyrouter.application.journal import Journal
+from apikeyrouter.domain.accounts import AccountReport
 from apikeyrouter.domain.columns import DISPATCHED
 from apikeyrouter.domain.events import (
     Event,
     EventRef,
-    NewEvent,
     QuotaCorrected,
     QuotaLimitLearned,
     quota_stream,
@@ -37,9 +37,8 @@ class Learning:
         self, key_id: str, model: str, reports: tuple[RateLimitReport, ...], at_us: int, evidence: EventRef
     ) -> None:
         """Learn from the headers of an answer."""
-        state = self._journal.state
-        key = state.keys[key_id]
-        accounts = [state.quotas.accounts.report(row, at_us) for row in state.quotas.rows_for(key_id, model)]
+        key = self._journal.state.keys[key_id]
+        accounts = self._accounts(key_id, model, at_us)
         facts = learn_from_headers(reports, accounts, _scope(key), model=model, at_us=at_us)
         for fact in facts:
             self._record(key, fact, at_us, evidence)
@@ -60,18 +59,18 @@ class Learning:
             earlier_us=tuple(state.refusals_us.get(key.key_id, ()))[:-1],
             requests_last_minute=int(counted * MINUTE_US / (load.half_life_us * MEAN_LIFE_PER_HALF_LIFE)),
         )
-        accounts = [
-            state.quotas.accounts.report(row, at_us) for row in state.quotas.rows_for(key.key_id, model)
-        ]
+        accounts = self._accounts(key.key_id, model, at_us)
         fact = learn_from_refusals(refusals, accounts, _scope(key), model=model)
         if fact is not None:
             self._record(key, fact, at_us, evidence)
 
+    def _accounts(self, key_id: str, model: str, at_us: int) -> list[AccountReport]:
+        quotas = self._journal.state.quotas
+        return [quotas.accounts.report(row, at_us) for row in quotas.rows_for(key_id, model)]
+
     def _record(self, key: Key, fact: Fact, at_us: int, evidence: EventRef) -> None:
         account, event = _event_of(key, fact, at_us, evidence)
-        stream = quota_stream(account)
-        version = self._journal.state.next_version(stream)
-        self._journal.record((NewEvent(stream, version, event),))
+        self._journal.record_next(quota_stream(account), event)
 
 
 def _event_of(key: Key, fact: Fact, at_us: int, evidence: EventRef) -> tuple[str, Event]:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.ports import Clock, Entropy, Vault
-from apikeyrouter.application.providers import ProviderRegistry
+from apikeyrouter.application.providers import ProviderRegistry, require_provider
 from apikeyrouter.application.upkeep import Upkeep
 from apikeyrouter.domain import keys
-from apikeyrouter.domain.events import CATALOGUE_STREAM, Event, NewEvent, ProviderRegistered, key_stream
+from apikeyrouter.domain.events import CATALOGUE_STREAM, Event, ProviderRegistered, key_stream
 from apikeyrouter.domain.interfaces.provider_adapter import ProviderAdapter, ProviderDescription
 from apikeyrouter.domain.key_metadata import check_metadata
 from apikeyrouter.domain.keys import Key
@@ -58,11 +58,7 @@ class Manage:
     ) -> Key:
         """Seal a key and record it; the same material twice is refused."""
         fingerprint = self._fingerprint_of_new(material)
-        if provider_id not in self._journal.state.providers:
-            known = ", ".join(sorted(self._journal.state.providers)) or "none yet"
-            raise NotFoundError(
-                f"unknown provider {str(provider_id)[:64]!r}; registered: {known}", param="provider_id"
-            )
+        require_provider(self._journal.state, provider_id)
         registered = keys.register(
             at_us=self._clock.now_us(),
             actor=actor,
@@ -180,6 +176,4 @@ class Manage:
         return fingerprint
 
     async def _record(self, stream: str, *events: Event) -> None:
-        first = self._journal.state.next_version(stream)
-        new = [NewEvent(stream, version, event) for version, event in enumerate(events, first)]
-        await self._journal.settled(self._journal.record(new))
+        await self._journal.settled(self._journal.record_next(stream, *events))

@@ -7,7 +7,8 @@ import msgspec
 
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.ports import Clock
-from apikeyrouter.domain.events import CATALOGUE_STREAM, Event, NewEvent, Prices, PriceSet
+from apikeyrouter.application.providers import require_provider
+from apikeyrouter.domain.events import CATALOGUE_STREAM, Event, Prices, PriceSet
 from apikeyrouter.domain.models.system_error import ConflictError, InvalidRequestError, NotFoundError
 from apikeyrouter.domain.offers import checked_name
 from apikeyrouter.domain.price_book import Difference, PriceBook, differences
@@ -66,11 +67,7 @@ class PriceBooks:
     async def set_price(self, provider_id: str, model: str, prices: Prices | None, *, actor: str) -> None:
         """Set what a model costs at a provider, above its list and the book; None withdraws that."""
         state = self._journal.state
-        if provider_id not in state.providers:
-            known = ", ".join(sorted(state.providers)) or "none yet"
-            raise NotFoundError(
-                f"unknown provider {str(provider_id)[:64]!r}; registered: {known}", param="provider_id"
-            )
+        require_provider(state, provider_id)
         checked_name(model)
         if prices is not None and (prices.input is None or prices.output is None):
             raise InvalidRequestError("a price needs an input and an output; either may be 0", param="prices")
@@ -87,9 +84,10 @@ class PriceBooks:
         )
 
     async def _adopt(self, book: PriceBook, actor: str) -> None:
-        adopted = await asyncio.to_thread(lambda: book.adopted(at_us=self._clock.now_us(), actor=actor))
-        await self._record(adopted)
+        at_us = self._clock.now_us()
+        written = await asyncio.to_thread(lambda: book.adopted(at_us=at_us, actor=actor))
+        # Writing the book takes a while in which others record: adopted it is now, and not when that began.
+        await self._record(msgspec.structs.replace(written, at_us=self._clock.now_us()))
 
     async def _record(self, event: Event) -> None:
-        version = self._journal.state.next_version(CATALOGUE_STREAM)
-        await self._journal.settled(self._journal.record((NewEvent(CATALOGUE_STREAM, version, event),)))
+        await self._journal.settled(self._journal.record_next(CATALOGUE_STREAM, event))

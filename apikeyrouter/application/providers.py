@@ -2,6 +2,8 @@
 
 from apikeyrouter.domain.failures import AttemptFailedError, Failure, FailureClass
 from apikeyrouter.domain.interfaces.provider_adapter import ProviderAdapter
+from apikeyrouter.domain.models.system_error import NotFoundError
+from apikeyrouter.domain.state import RouterState
 
 
 class ProviderRegistry:
@@ -38,3 +40,12 @@ class ProviderRegistry:
         """Give every adapter's connections back."""
         for adapter in (*self._adapters.values(), *self._replaced):
             await adapter.close()
+
+
+def require_provider(state: RouterState, provider_id: str) -> None:
+    """Raise `NotFoundError`, naming those there are, unless the log knows the provider."""
+    if provider_id not in state.providers:
+        known = ", ".join(sorted(state.providers)) or "none yet"
+        raise NotFoundError(
+            f"unknown provider {str(provider_id)[:64]!r}; registered: {known}", param="provider_id"
+        )

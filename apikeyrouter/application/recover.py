@@ -49,5 +49,4 @@ def _releases(journal: Journal, at_us: int) -> list[NewEvent]:
 
 
 async def _announce(journal: Journal, event: Event) -> None:
-    version = journal.state.next_version(LOG_STREAM)
-    await journal.settled(journal.record((NewEvent(LOG_STREAM, version, event),)))
+    await journal.settled(journal.record_next(LOG_STREAM, event))

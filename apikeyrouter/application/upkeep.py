@@ -8,7 +8,6 @@ from apikeyrouter.domain import keys, provider_health
 from apikeyrouter.domain.events import (
     Event,
     EventRef,
-    NewEvent,
     key_stream,
     provider_stream,
 )
@@ -94,8 +93,7 @@ class Upkeep:
 
     def _record(self, stream: str, change: Event | None) -> None:
         if change is not None:
-            version = self._journal.state.next_version(stream)
-            self._journal.record((NewEvent(stream, version, change),))
+            self._journal.record_next(stream, change)
 
 
 def _sound_keys(state: RouterState, health: ProviderHealth) -> int:

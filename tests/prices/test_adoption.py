@@ -1,6 +1,7 @@
 """Which prices are in force: a book stays until another is adopted, and every settlement tells its prices."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from apikeyrouter.application.replay import verify
 from apikeyrouter.domain import settlement
 from apikeyrouter.domain.events import (
     CATALOGUE_STREAM,
+    ClockSteppedBack,
     EventRef,
     KeyRegistered,
     ModelOffer,
@@ -32,7 +34,7 @@ from apikeyrouter.domain.models.system_error import (
     NotFoundError,
 )
 from apikeyrouter.domain.objectives import policy_of
-from apikeyrouter.domain.price_book import price_for
+from apikeyrouter.domain.price_book import PriceBook, price_for
 from apikeyrouter.domain.pricing import cost_bound_nano_usd, cost_nano_usd
 from apikeyrouter.domain.questions import RouteQuestion
 from apikeyrouter.domain.routing import decide
@@ -66,6 +68,31 @@ class TestABookStays:
                 await router.get_state_summary()
         [adopted] = events(log, PriceBookAdopted)
         assert (adopted.actor, adopted.source_version, adopted.sha256) == ("first_start", "1", FIRST.sha256)
+
+    async def test_what_is_recorded_while_a_book_is_written_does_not_look_like_a_clock_set_back(
+        self, opened, log, packaged, monkeypatch
+    ):
+        """A book is adopted when it is recorded: others may have been faster meanwhile."""
+        writing, others_are_done = threading.Event(), threading.Event()
+        written = PriceBook.adopted
+
+        def slowly(book, **told):
+            writing.set()
+            assert others_are_done.wait(10)
+            return written(book, **told)
+
+        async with opened() as router:
+            await furnished(router)
+            packaged(SECOND)
+            monkeypatch.setattr(PriceBook, "adopted", slowly)
+            adopting = asyncio.create_task(router._node.prices.adopt(actor="test"))
+            assert await asyncio.to_thread(writing.wait, 10)
+            await router.register_key("sk-of-somebody-else", "far")
+            others_are_done.set()
+            await adopting
+        assert events(log, ClockSteppedBack) == []
+        times = [event.at_us for event in events(log)]
+        assert times == sorted(times)
 
     async def test_an_upgrade_changes_no_price(self, opened, log, packaged):
         """The log's book stays in force under another package, until it is adopted by an act."""
