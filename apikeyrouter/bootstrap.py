@@ -30,10 +30,10 @@ from apikeyrouter.domain.interfaces.provider_adapter import ProviderAdapter
 from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.domain.offers import parse_offers
 from apikeyrouter.domain.state import RouterState
+from apikeyrouter.domain.windows import SECOND_US
 from apikeyrouter.settings import RouterSettings
 
 VERSION = version("apikeyrouter-core")
-US_PER_S = 1_000_000
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,8 +118,8 @@ async def _wire(settings: RouterSettings, log: EventLog, heard: Listener | None)
         entropy=entropy,
         durability=Durability(settings.durability),
         max_attempts=settings.max_attempts,
-        timeout_us=int(settings.request_timeout_s * US_PER_S),
-        queue_timeout_us=int(settings.queue_timeout_s * US_PER_S),
+        timeout_us=int(settings.request_timeout_s * SECOND_US),
+        queue_timeout_us=int(settings.queue_timeout_s * SECOND_US),
     )
     released = await start_node(journal, clock, node_id, VERSION)
     manage.destroy_orphans()

@@ -7,7 +7,7 @@ this window over the time since it began, extended; it says yes or no, and when.
 
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,8 +152,8 @@ def _limits(series: Series, sums: Floats, plan: Plan) -> list[float]:
 
 
 def _moments(series: Series, sums: Floats, plan: Plan, starts_us: list[int]) -> Iterable[_Moment]:
-    def asked_before(at_us: int, side: str = "left") -> float:
-        return float(sums[np.searchsorted(series.at_us, at_us, side="right" if side == "right" else "left")])
+    def asked_before(at_us: int, side: Literal["left", "right"] = "left") -> float:
+        return float(sums[np.searchsorted(series.at_us, at_us, side=side)])
 
     for start_us in starts_us:
         end_us = start_us + plan.window_us

@@ -10,8 +10,7 @@ from apikeyrouter.domain.models.system_error import (
     ProviderError,
     SystemError,  # noqa: A004 - the published name
 )
-
-US_PER_S = 1_000_000
+from apikeyrouter.domain.windows import SECOND_US
 
 FULL = frozenset({"key_exhausted", "max_concurrency", "quota"})
 """The rules by which a key may give no more for now: whoever is refused by one of them asks for too much."""
@@ -38,7 +37,7 @@ def refusal(passage: Passage, refused: RouteRefused) -> SystemError:
     elif FULL & excluded.keys() or RESTING in excluded:
         error.http_status, error.code = 429, "rate_limit_exceeded"
     if refused.retry_at_us is not None:
-        error.retry_after = max(refused.retry_at_us - refused.at_us, 0) / US_PER_S
+        error.retry_after = max(refused.retry_at_us - refused.at_us, 0) / SECOND_US
     return error
 
 
@@ -51,7 +50,7 @@ def provider_error(passage: Passage, failure: Failure) -> ProviderError:
         status=failure.status if failure.body is not None and failure.status else handling.status,
         body=failure.body,
         code=handling.code,
-        retry_after=None if not failure.wait_us else failure.wait_us / US_PER_S,
+        retry_after=None if not failure.wait_us else failure.wait_us / SECOND_US,
         request_id=passage.request_id,
     )
     error.retryable = _may_pass(handling)

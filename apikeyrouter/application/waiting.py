@@ -14,9 +14,9 @@ from apikeyrouter.application.passage import Passage
 from apikeyrouter.domain.eligibility import is_constrained
 from apikeyrouter.domain.events import RequestFacts, RouteDecided, RouteRefused
 from apikeyrouter.domain.models.system_error import ShuttingDownError
+from apikeyrouter.domain.windows import SECOND_US
 from apikeyrouter.limits import MOST_WAITING
 
-US_PER_S = 1_000_000
 SOONEST_S = 0.001
 
 Taken = tuple[RouteDecided, "asyncio.Future[None]"]
@@ -96,7 +96,7 @@ class WaitingRoom:
         self._count += 1
         self._wake_at(retry_at_us)
         try:
-            async with asyncio.timeout(within_us / US_PER_S):
+            async with asyncio.timeout(within_us / SECOND_US):
                 return await waiter.turn
         except TimeoutError:
             return waiter.turn.result() if waiter.turn.done() and not waiter.turn.cancelled() else None
@@ -162,7 +162,7 @@ class WaitingRoom:
         if at_us is None:
             return
         loop = asyncio.get_running_loop()
-        at_s = loop.time() + max((at_us - self._now_us()) / US_PER_S, SOONEST_S)
+        at_s = loop.time() + max((at_us - self._now_us()) / SECOND_US, SOONEST_S)
         if self._timer is None or self._timer.when() > at_s or self._timer.when() <= loop.time():
             if self._timer is not None:
                 self._timer.cancel()

@@ -26,6 +26,7 @@ from apikeyrouter.domain.exceedance import (
     prospect,
 )
 from apikeyrouter.domain.recalibration import LEVELS, Lessons, Slot, learn
+from apikeyrouter.domain.windows import SECOND_US
 
 STEPS_A_TICK = STEPS_A_WINDOW >> (LEVELS - 1)
 PSEUDO_TIME = 1 / 256
@@ -34,7 +35,6 @@ MOST_SILENT_WEIGHT = 8.0
 FEW_ROWS = 8
 """Up to here Python's own floats are faster than arrays."""
 ROLLING_HORIZONS = (1 / 16, 1 / 4, 1.0)
-SECOND_US = 1_000_000
 FEWEST_REQUESTS = 5.0
 """With fewer, what is told is a bound from a few observations: the first request of a life is no rate."""
 INSTANT = 1e-6

@@ -13,9 +13,9 @@ from apikeyrouter.domain.events import (
     RouteRefused,
 )
 from apikeyrouter.domain.scoring import EXHAUSTION_WEIGHT
+from apikeyrouter.domain.windows import SECOND_US
 
 CRITERIA = ("cost", "reliability", "fairness", "latency", "quality", "headroom")
-US_PER_S = 1_000_000
 
 SPARED = {
     "other_key_pinned": "another key is pinned",
@@ -182,7 +182,7 @@ def _rest(changed: KeyStateChanged | ProviderHealthChanged) -> str:
 
 
 def _duration(us: int) -> str:
-    return f"{max(us, 0) / US_PER_S:,.1f} s"
+    return f"{max(us, 0) / SECOND_US:,.1f} s"
 
 
 def _words(dimension: str) -> str:

@@ -16,7 +16,6 @@ from apikeyrouter.domain.exceedance import (
 )
 
 METHOD = "gamma-poisson, three decaying averages, recalibrated online (v1)"
-SECOND_US = 1_000_000
 CELLS = 64
 """Into how many equal parts the horizon is cut to find the times."""
 EARLIEST, MEDIAN, LATEST = 0.1, 0.5, 0.9

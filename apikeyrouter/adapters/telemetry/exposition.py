@@ -22,13 +22,13 @@ from apikeyrouter.adapters.telemetry.standing import Standing
 from apikeyrouter.adapters.telemetry.tallies import Consumption, Histogram
 from apikeyrouter.domain.models.api_key import KeyState
 from apikeyrouter.domain.provider_health import Health
+from apikeyrouter.domain.windows import SECOND_US
 
 if TYPE_CHECKING:
     from apikeyrouter.adapters.telemetry.metrics import Metrics, Served
 
 Labels = tuple[str, ...]
 Row = tuple["Served", Consumption]
-_US_PER_S = 1_000_000
 
 
 def exposition(metrics: "Metrics", standing: Standing) -> bytes:
@@ -63,10 +63,10 @@ class _Folded(Collector):
         yield from _capacity(self._standing)
         yield _gauge(names.WAITING_REQUESTS, {(): len(metrics.waiting_since_us)})
         waits = (((outcome,), histogram) for outcome, histogram in metrics.waits_us.items())
-        yield _histogram(names.WAIT_SECONDS, waits, _US_PER_S)
-        yield _histogram(names.LOG_APPEND_SECONDS, [((), metrics.appends_us)], _US_PER_S)
+        yield _histogram(names.WAIT_SECONDS, waits, SECOND_US)
+        yield _histogram(names.LOG_APPEND_SECONDS, [((), metrics.appends_us)], SECOND_US)
         yield _histogram(names.TOKEN_USAGE, _token_usage(metrics, rows), 1)
-        yield _histogram(names.OPERATION_DURATION, _durations(metrics, rows), _US_PER_S)
+        yield _histogram(names.OPERATION_DURATION, _durations(metrics, rows), SECOND_US)
 
 
 def _tokens(rows: list[Row]) -> Counter[Labels]:

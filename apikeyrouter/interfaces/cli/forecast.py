@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from apikeyrouter.domain.windows import SECOND_US
 from apikeyrouter.interfaces.cli.options import AsJson
 from apikeyrouter.interfaces.cli.screen import console, print_json, table
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Foresee when quotas run out, and score that.", no_args_is_help=True)
 
-SECOND_US = 1_000_000
 WINDOWS_S = [60, 300, 900, 3600]
 LOADS = [0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3]
 WINDOWS_OF_PATTERN = 40

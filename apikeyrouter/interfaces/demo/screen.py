@@ -6,11 +6,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from apikeyrouter.domain.windows import SECOND_US
 from apikeyrouter.interfaces.cli.screen import STATE_STYLES, rounded_usd, table
 from apikeyrouter.interfaces.demo.feed import Feed, Item
 from apikeyrouter.interfaces.demo.scoreboard import KeyRow, Scoreboard
 
-US_PER_S = 1_000_000
 ITEM_LINES = 4
 OTHER_LINES = 15
 
@@ -35,7 +35,7 @@ class Page:
 
     def item(self, item: Item) -> RenderableType:
         """Draw one item of the feed."""
-        at_s = (item.at_us - self._began_us) / US_PER_S
+        at_s = (item.at_us - self._began_us) / SECOND_US
         title = Text.assemble((f"{at_s:5.1f} s  ", "dim"), (item.title, "bold"))
         return (
             Group(title, Padding(Text(item.sentence), (0, 0, 0, 9), expand=False)) if item.sentence else title
@@ -71,5 +71,5 @@ def keys_table(scoreboard: Scoreboard) -> Table:
 
 def _state(row: KeyRow, now_us: int) -> Text:
     rest_us = 0 if row.until_us is None else row.until_us - now_us
-    rest = f" {rest_us / US_PER_S:.1f} s" if rest_us > 0 else ""
+    rest = f" {rest_us / SECOND_US:.1f} s" if rest_us > 0 else ""
     return Text(f"● {row.state}{rest}", STATE_STYLES.get(row.state, "default"))
