@@ -7,11 +7,11 @@ from pathlib import Path
 
 import httpx
 import msgspec
-import uvicorn
 
 from apikeyrouter.adapters.providers.openai import OpenAIAdapter
 from apikeyrouter.interfaces.http.app import Proxy
 from apikeyrouter.interfaces.scripted_provider import KeyScript, Script, ScriptedProvider
+from apikeyrouter.interfaces.serving import ProxyServer, bound_socket
 from apikeyrouter.settings import RouterSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,15 +66,15 @@ class RunningProxy:
 async def running_proxy(settings: RouterSettings | None = None) -> AsyncIterator[RunningProxy]:
     """Serve a proxy in this process until the block ends."""
     proxy = Proxy(settings or RouterSettings(), run_key=RUN_KEY)
-    config = uvicorn.Config(proxy, host="127.0.0.1", port=0, log_config=None, lifespan="on")
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.005)
-        if serving.done():
-            serving.result()
-    port = server.servers[0].sockets[0].getsockname()[1]
+    listening = asyncio.Event()
+    server = ProxyServer(proxy, on_listening=listening.set, alone=False)
+    bound = bound_socket("127.0.0.1", 0)
+    port = bound.getsockname()[1]
+    serving = asyncio.create_task(server.serve(sockets=[bound]))
+    waiting = asyncio.create_task(listening.wait())
+    await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        serving.result()
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             yield RunningProxy(proxy, port, client)

@@ -10,6 +10,7 @@ import uvicorn
 
 from apikeyrouter.domain.models.system_error import ConfigurationError
 from apikeyrouter.interfaces.http.app import Proxy
+from apikeyrouter.interfaces.http.heads import Protocol
 
 GRACE_S = 10
 GC_ALLOCATIONS = 10_000
@@ -24,7 +25,7 @@ class ProxyServer(uvicorn.Server):
             uvicorn.Config(
                 proxy,
                 loop="auto",  # uvloop where there is one
-                http="httptools",
+                http=Protocol,
                 ws="none",
                 lifespan="on",
                 log_config=None,

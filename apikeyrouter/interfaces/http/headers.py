@@ -7,8 +7,8 @@ OBJECTIVE = b"x-akr-objective"
 CORRELATION_ID = b"x-correlation-id"
 
 JSON = (b"content-type", b"application/json")
-EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
-NO_CACHE = (b"cache-control", b"no-cache")
+JSON_LINE = "content-type: application/json"
+EVENT_STREAM_LINES = ("content-type: text/event-stream; charset=utf-8", "cache-control: no-cache")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -18,27 +18,27 @@ def usd(nano_usd: int) -> str:
     return f"{nano_usd // NANO_PER_USD}.{nano_usd % NANO_PER_USD:09d}"
 
 
-def routing(passage: Passage) -> Headers:
-    """Tell how a request was routed; never the key, only its id."""
+def routing(passage: Passage) -> list[str]:
+    """Tell how a request was routed, a line a header; never the key, only its id."""
     decision = passage.chosen
     chosen = decision.chosen
-    headers = [
-        (b"x-request-id", passage.request_id.encode()),
-        (b"x-akr-request-id", passage.request_id.encode()),
-        (b"x-akr-decision", f"{passage.stream}/{passage.attempt}".encode()),
-        (b"x-akr-provider", chosen.provider_id.encode()),
-        (b"x-akr-model", decision.facts.model.encode("utf-8", "replace")),
-        (b"x-akr-key-id", chosen.key_id.encode()),
-        (b"x-akr-attempts", b"%d" % passage.attempt),
-        (b"x-akr-fallbacks", b"%d" % (passage.attempt - 1)),
-        (b"x-akr-log-position", b"%d" % (decision.as_of + 1)),
-        (b"x-akr-policy", decision.policy.objective.encode()),
+    lines = [
+        f"x-request-id: {passage.request_id}",
+        f"x-akr-request-id: {passage.request_id}",
+        f"x-akr-decision: {passage.stream}/{passage.attempt}",
+        f"x-akr-provider: {chosen.provider_id}",
+        f"x-akr-model: {decision.facts.model}",
+        f"x-akr-key-id: {chosen.key_id}",
+        f"x-akr-attempts: {passage.attempt}",
+        f"x-akr-fallbacks: {passage.attempt - 1}",
+        f"x-akr-log-position: {decision.as_of + 1}",
+        f"x-akr-policy: {decision.policy.objective}",
     ]
     if passage.cost_nano_usd is not None:
-        headers.append((b"x-akr-cost-usd", usd(passage.cost_nano_usd).encode()))
+        lines.append(f"x-akr-cost-usd: {usd(passage.cost_nano_usd)}")
     if passage.queued_us:
-        headers.append((b"x-akr-queued-ms", b"%.3f" % (passage.queued_us / 1000)))
+        lines.append(f"x-akr-queued-ms: {passage.queued_us / 1000:.3f}")
     if passage.elapsed_us:
         own_us = passage.elapsed_us - passage.upstream_us - passage.queued_us
-        headers.append((b"x-akr-overhead-ms", b"%.3f" % (own_us / 1000)))
-    return headers
+        lines.append(f"x-akr-overhead-ms: {own_us / 1000:.3f}")
+    return lines

@@ -20,12 +20,12 @@ from apikeyrouter.interfaces.http.asgi import (
 )
 from apikeyrouter.interfaces.http.headers import (
     CORRELATION_ID,
-    EVENT_STREAM,
-    JSON,
-    NO_CACHE,
+    EVENT_STREAM_LINES,
+    JSON_LINE,
     OBJECTIVE,
     routing,
 )
+from apikeyrouter.interfaces.http.heads import send_head
 from apikeyrouter.interfaces.http.openai_errors import body_of, error_event, headers_of
 from apikeyrouter.interfaces.http.openai_requests import Asked, parse_chat, parse_embeddings
 from apikeyrouter.interfaces.http.usage_events import without_usage_events
@@ -58,7 +58,7 @@ async def _serve(node: Node, scope: Scope, receive: Receive, send: Send, parse: 
         raw = await read_body(scope, receive, node.settings.max_body_bytes)
         asked = parse(raw, node.state, policy_of(_objective(node, scope)), _correlation_id(scope))
         with CancelledWhenClientLeaves(receive):
-            await (_stream if asked.stream else _whole)(node, asked, send)
+            await (_stream if asked.stream else _whole)(node, asked, scope, send)
     except SystemError as error:
         body = body_of(error)
         await send_answer(send, error.http_status, headers_of(error, body), body)
@@ -66,17 +66,16 @@ async def _serve(node: Node, scope: Scope, receive: Receive, send: Send, parse: 
         return
 
 
-async def _whole(node: Node, asked: Asked, send: Send) -> None:
+async def _whole(node: Node, asked: Asked, scope: Scope, send: Send) -> None:
     passage, answer = await node.route.execute(asked.order)
-    headers = [JSON, (b"content-length", b"%d" % len(answer.body)), *routing(passage)]
-    await send_answer(send, 200, headers, answer.body)
+    await send_head(scope, send, [JSON_LINE, *routing(passage)], len(answer.body))
+    await send({"type": "http.response.body", "body": answer.body})
 
 
-async def _stream(node: Node, asked: Asked, send: Send) -> None:
+async def _stream(node: Node, asked: Asked, scope: Scope, send: Send) -> None:
     passage, stream = await node.route.open_stream(asked.order)
     try:
-        headers = [EVENT_STREAM, NO_CACHE, *routing(passage)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send_head(scope, send, [*EVENT_STREAM_LINES, *routing(passage)])
         more = True
         try:
             async for chunk in stream:

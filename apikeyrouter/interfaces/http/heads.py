@@ -1,0 +1,63 @@
+"""The head of an answer as one text, so that it is rendered and checked once and not header by header.
+
+uvicorn searches every name and every value with a regular expression, and a routed answer has many of them.
+Under our own server an ASGI extension takes the whole head instead.
+"""
+
+from functools import partial
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from apikeyrouter.interfaces.http.asgi import Scope, Send
+
+WHOLE_HEADS = "apikeyrouter.http.head"
+CONTROLS = bytes((*range(0x09), *range(0x0A, 0x20), 0x7F))
+"""What no header may have in it: everything that uvicorn refuses too."""
+
+Lines = list[str]
+"""One header each, as `name: value`, names in small letters."""
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, which offers its applications to write a head at once."""
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.scope["extensions"] = {WHOLE_HEADS: {"write": partial(_write, cycle)}}
+        super()._start_asgi_task(cycle, app)
+
+
+async def send_head(scope: Scope, send: Send, lines: Lines, body_bytes: int | None = None) -> None:
+    """Begin an answer with status 200; a body of unknown length is sent in chunks."""
+    block = checked(lines)
+    extension = scope.get("extensions", {}).get(WHOLE_HEADS)
+    if extension is not None:
+        extension["write"](block, body_bytes)
+        return
+    headers = [tuple(line.split(b": ", 1)) for line in block.split(b"\r\n")]
+    if body_bytes is not None:
+        headers.append((b"content-length", b"%d" % body_bytes))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+def checked(lines: Lines) -> bytes:
+    """Join header lines, or raise ValueError if any could end early or begin another."""
+    block = "\r\n".join(lines).encode("utf-8", "replace")
+    line_ends = 2 * (len(lines) - 1)
+    if len(block.translate(None, CONTROLS)) + line_ends != len(block):
+        raise ValueError("a header has a control character in it")
+    return block
+
+
+def _write(cycle: RequestResponseCycle, block: bytes, body_bytes: int | None) -> None:
+    """Do what `cycle.send` does with an `http.response.start`."""
+    if cycle.disconnected:
+        return
+    cycle.response_started = True
+    cycle.waiting_for_100_continue = False
+    cycle.chunked_encoding = body_bytes is None
+    cycle.expected_content_length = body_bytes or 0
+    ours = b"".join([b"%b: %b\r\n" % header for header in cycle.default_headers])
+    framing = b"transfer-encoding: chunked" if body_bytes is None else b"content-length: %d" % body_bytes
+    closing = b"" if cycle.keep_alive else b"\r\nconnection: close"
+    cycle.transport.write(b"HTTP/1.1 200 OK\r\n%b%b\r\n%b%b\r\n\r\n" % (ours, block, framing, closing))
