@@ -16,6 +16,7 @@ from apikeyrouter.adapters.providers.openai import OpenAIAdapter
 from apikeyrouter.adapters.providers.transport import Deadlines
 from apikeyrouter.adapters.telemetry.metrics import Metrics
 from apikeyrouter.adapters.vault import Listener, SealedVault
+from apikeyrouter.application.budgets import Budgeting
 from apikeyrouter.application.durability import Durability
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.manage import Manage
@@ -46,6 +47,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     route: RouteRequest
     manage: Manage
     prices: PriceBooks
+    budgets: Budgeting
     providers: ProviderRegistry
     vault: Vault
     clock: Clock
@@ -135,6 +137,7 @@ async def _wire(settings: RouterSettings, log: EventLog, heard: Listener | None)
         route=route,
         manage=manage,
         prices=prices,
+        budgets=Budgeting(journal=journal, clock=clock, entropy=entropy),
         providers=providers,
         vault=vault,
         clock=clock,

@@ -17,6 +17,7 @@ from apikeyrouter.domain.events import (
     RouteDecided,
     RouteDeferred,
     RouteRefused,
+    budget_stream,
     key_stream,
     provider_stream,
     quota_stream,
@@ -24,8 +25,7 @@ from apikeyrouter.domain.events import (
 )
 from apikeyrouter.domain.explanation import consequence, explain
 from apikeyrouter.domain.models.system_error import NotFoundError
-from apikeyrouter.domain.quota_limits import Dimension, scope_of
-from apikeyrouter.domain.windows import LENGTH_US
+from apikeyrouter.domain.quota_limits import QUOTA_DIMENSIONS, QUOTA_UNITS, scope_of
 
 Decision = RouteDecided | RouteRefused | RouteDeferred
 
@@ -105,7 +105,7 @@ def resolve(reader: EventReader, ref: EventRef) -> Recorded | None:
 def _refs_of(candidate: Candidate) -> Iterator[EventRef]:
     yield candidate.state_ref
     yield candidate.offer_ref
-    for ref in (candidate.load_ref, candidate.outcome_ref, candidate.quota_ref):
+    for ref in (candidate.load_ref, candidate.outcome_ref, candidate.quota_ref, candidate.budget_ref):
         if ref is not None:
             yield ref
 
@@ -123,12 +123,17 @@ def _touched(reader: EventReader, decision: RouteDecided) -> Iterator[str]:
     chosen = decision.chosen
     yield key_stream(chosen.key_id)
     yield provider_stream(chosen.provider_id)
-    yield from (quota_stream(one.account) for one in decision.reserved)
+    yield from (_stream_of(one.account) for one in decision.reserved)
     # A limit that was not known yet held nothing for the request; it is learned for the model that was asked.
     scope = scope_of(chosen.provider_id, chosen.key_id, _metadata(reader, chosen.key_id))
-    for dimension in Dimension:
-        for unit in LENGTH_US:
-            yield quota_stream(scope.limit(dimension, unit, 1, (decision.facts.model,)).account_id)
+    for dimension in QUOTA_DIMENSIONS:
+        for unit in QUOTA_UNITS:
+            yield quota_stream(scope.limit(dimension, unit, 1, (decision.model,)).account_id)
+
+
+def _stream_of(account: str) -> str:
+    """Name the stream of an account: that of a budget bears its name."""
+    return account if account.startswith(budget_stream("")) else quota_stream(account)
 
 
 def _metadata(reader: EventReader, key_id: str) -> Metadata:

@@ -4,6 +4,7 @@ from hashlib import sha256
 
 import msgspec
 
+from apikeyrouter.application.origin import NOBODY, Origin
 from apikeyrouter.application.passage import Order
 from apikeyrouter.domain.events import Policy, RequestFacts
 from apikeyrouter.domain.state import RouterState
@@ -13,7 +14,10 @@ MEDIA_PARTS = {"vision": (b'"image_url"', b'"input_image"'), "audio": (b'"input_
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a caller asks of routing. `output_tokens_bound` 0 means that the caller set none."""
+    """What a caller asks of routing. `output_tokens_bound` 0 means that the caller set none.
+
+    `choices` is how many answers at once are wanted, each of which may be as long as one alone.
+    """
 
     operation: str
     model: str
@@ -21,7 +25,9 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     stream: bool = False
     needs: tuple[str, ...] = ()
     output_tokens_bound: int = 0
+    choices: int = 1
     correlation_id: str | None = None
+    origin: Origin = NOBODY
 
 
 def address(state: RouterState, model: str) -> tuple[str | None, str]:
@@ -44,7 +50,11 @@ def order(wish: Wish, policy: Policy, body: bytes) -> Order:
         output_tokens_bound=wish.output_tokens_bound,
         body_bytes=len(body),
         body_sha256=sha256(body).hexdigest(),
+        client_id=wish.origin.client_id,
         correlation_id=wish.correlation_id,
+        team=wish.origin.team,
+        tags=wish.origin.tags,
+        choices=wish.choices,
     )
     return Order(facts=facts, policy=policy, body=body)
 

@@ -59,3 +59,11 @@ class Passage(msgspec.Struct, kw_only=True):
             self.retried = (*self.retried, chosen.key_id)
         else:
             self.tried = (*self.tried, chosen.key_id)
+
+    def may_ask_another(self, failure: Failure, most_attempts: int) -> bool:
+        """Tell whether somebody else may be asked: not when a provider has said twice that it cannot."""
+        if not failure.handling.another_key or self.attempt >= most_attempts:
+            return False
+        elsewhere = failure.handling.next_try is NextTry.AnotherProvider
+        its_fault = failure.handling.blames_provider
+        return its_fault or not elsewhere or self.avoided.count(self.chosen.chosen.provider_id) < 2

@@ -42,6 +42,7 @@ def _releases(journal: Journal, at_us: int) -> list[NewEvent]:
                 attempt=request.attempt,
                 key_id=request.key_id or "",
                 trigger=PROCESS_DIED,
+                charged_nano_usd=0 if request.key_id is None else request.cost_bound_nano_usd,
             ),
         )
         for stream, request in state.open_requests.items()

@@ -1,16 +1,20 @@
 """Errors for callers, made from what the record says."""
 
 from apikeyrouter.application.passage import Passage
-from apikeyrouter.domain.events import RouteRefused
+from apikeyrouter.domain.events import RouteRefused, Shortfall
 from apikeyrouter.domain.explanation import explain
 from apikeyrouter.domain.failures import Failure, Handling, KeyEffect, NextTry
 from apikeyrouter.domain.models.system_error import (
+    BudgetExceededError,
     NoEligibleKeysError,
     NotFoundError,
+    PriceUnknownError,
     ProviderError,
     SystemError,  # noqa: A004 - the published name
 )
-from apikeyrouter.domain.windows import SECOND_US
+from apikeyrouter.domain.pricing import usd
+from apikeyrouter.domain.routing import PRICE_UNKNOWN
+from apikeyrouter.domain.windows import SECOND_US, moment
 
 FULL = frozenset({"key_exhausted", "max_concurrency", "quota"})
 """The rules by which a key may give no more for now: whoever is refused by one of them asks for too much."""
@@ -28,6 +32,10 @@ def refusal(passage: Passage, refused: RouteRefused) -> SystemError:
             param="model",
             request_id=passage.request_id,
         )
+    if refused.shortfall is not None:
+        return _over_budget(passage, refused, refused.shortfall)
+    if refused.reason == PRICE_UNKNOWN:
+        return PriceUnknownError(explain(refused), param="model", request_id=passage.request_id)
     excluded = refused.excluded
     error = NoEligibleKeysError(explain(refused), excluded=excluded, request_id=passage.request_id)
     # Keys of a provider that is down rest from its failures as well, which is not the caller's doing.
@@ -39,6 +47,20 @@ def refusal(passage: Passage, refused: RouteRefused) -> SystemError:
     if refused.retry_at_us is not None:
         error.retry_after = max(refused.retry_at_us - refused.at_us, 0) / SECOND_US
     return error
+
+
+def _over_budget(passage: Passage, refused: RouteRefused, shortfall: Shortfall) -> BudgetExceededError:
+    fits_at_us = shortfall.fits_at_us
+    return BudgetExceededError(
+        explain(refused),
+        budget_id=shortfall.budget_id,
+        limit=usd(shortfall.limit_nano_usd),
+        remaining=usd(shortfall.remaining_nano_usd),
+        needed=usd(shortfall.needed_nano_usd),
+        resets_at=None if fits_at_us is None else moment(fits_at_us),
+        retry_after=None if fits_at_us is None else max(fits_at_us - refused.at_us, 0) / SECOND_US,
+        request_id=passage.request_id,
+    )
 
 
 def provider_error(passage: Passage, failure: Failure) -> ProviderError:

@@ -22,11 +22,13 @@ from apikeyrouter.domain.rate_limits import RateLimitReport
 class RequestRecord:
     """Write the events of requests, and draw their consequences."""
 
-    def __init__(self, journal: Journal, clock: Clock, upkeep: Upkeep) -> None:
+    def __init__(
+        self, journal: Journal, clock: Clock, upkeep: Upkeep, learning: Learning | None = None
+    ) -> None:
         self._journal = journal
         self._clock = clock
         self._upkeep = upkeep
-        self._learning = Learning(journal)
+        self._learning = learning or Learning(journal)
 
     def append(self, passage: Passage, event: Event) -> asyncio.Future[None]:
         """Record the next event of a request."""
@@ -36,15 +38,21 @@ class RequestRecord:
         version = 1 if known is None else known.version + 1
         durable = self._journal.record((NewEvent(passage.stream, version, event),))
         passage.version = version
+        if self._journal.state.budgets.due:
+            self._upkeep.alert(event.at_us, EventRef(passage.stream, version))
         return durable
 
-    def failed(self, passage: Passage, failure: Failure, elapsed_us: int) -> None:
+    def failed(
+        self, passage: Passage, failure: Failure, elapsed_us: int, *, is_settled_later: bool = False
+    ) -> None:
         """Record a failed attempt, and what it means for the key and its provider."""
         at_us = self._clock.now_us()
         key_id = passage.chosen.chosen.key_id
         known = self._journal.state.open_requests.get(passage.stream)
         before = self._journal.state.keys[key_id]
-        event = settlement.attempt_failed(passage.chosen, failure, at_us=at_us, elapsed_us=elapsed_us)
+        event = settlement.attempt_failed(
+            passage.chosen, failure, at_us=at_us, elapsed_us=elapsed_us, is_settled_later=is_settled_later
+        )
         try:
             self.append(passage, event)
         except LogUnavailableError:
@@ -57,16 +65,16 @@ class RequestRecord:
                 before, failure, at_us=at_us, evidence=evidence, material_version=used
             )
             self._upkeep.released(key_id, at_us=at_us, evidence=evidence)
-            self._learning.refused(key_id, passage.chosen.facts.model, failure, at_us, evidence)
+            self._learning.refused(key_id, passage.chosen.model, failure, at_us, evidence)
 
     def answered(self, passage: Passage, limits: tuple[RateLimitReport, ...]) -> None:
         """Record what an answer tells of limits. If the log fails now, the settlement will meet that too."""
         if not limits:
             return
         chosen, evidence = passage.chosen.chosen, EventRef(passage.stream, passage.version)
-        model = passage.chosen.facts.model
+        at_us, model = self._clock.now_us(), passage.chosen.model
         with suppress(LogUnavailableError):
-            self._learning.answered(chosen.key_id, model, limits, self._clock.now_us(), evidence)
+            self._learning.answered(chosen.key_id, model, limits, at_us, evidence)
 
     def ended(self, passage: Passage, end: Event) -> asyncio.Future[None]:
         """Record the last event of a request, owing it to the log if the log fails now."""

@@ -10,8 +10,10 @@ from typing import TypeVar
 
 import msgspec
 
+from apikeyrouter.application.call_bodies import body_of
 from apikeyrouter.application.durability import Durability
 from apikeyrouter.application.journal import Journal
+from apikeyrouter.application.learning import Learning
 from apikeyrouter.application.passage import Order, Passage
 from apikeyrouter.application.ports import Clock, Entropy, Vault
 from apikeyrouter.application.providers import ProviderRegistry
@@ -29,7 +31,7 @@ from apikeyrouter.domain.events import (
     RouteRefused,
     request_stream,
 )
-from apikeyrouter.domain.failures import AttemptFailedError, Failure, FailureClass, NextTry
+from apikeyrouter.domain.failures import AttemptFailedError, Failure, FailureClass
 from apikeyrouter.domain.interfaces.provider_adapter import (
     ProviderAdapter,
     UpstreamAnswer,
@@ -64,6 +66,7 @@ class RouteRequest:
         max_attempts: int,
         timeout_us: int,
         queue_timeout_us: int,
+        learning: Learning | None = None,
     ) -> None:
         self._journal = journal
         self._providers = providers
@@ -75,7 +78,7 @@ class RouteRequest:
         self._timeout_us = timeout_us
         self._queue_timeout_us = queue_timeout_us
         self._upkeep = Upkeep(journal)
-        self._events = RequestRecord(journal, clock, self._upkeep)
+        self._events = RequestRecord(journal, clock, self._upkeep, learning)
         self._waiting = WaitingRoom(self._take_turn, clock.now_us)
         journal.listen(self._waiting.something_happened)
 
@@ -151,8 +154,8 @@ class RouteRequest:
             raise AttemptFailedError(lost) from None
         return UpstreamCall(
             operation=decision.facts.operation,
-            model=decision.facts.model,
-            body=passage.order.body,
+            model=decision.model,
+            body=body_of(passage.order, decision),
             key_material=key_material,
             deadline_us=self._timeout_us - (passage.attempt_started_us - passage.started_us),
         )
@@ -223,7 +226,7 @@ class RouteRequest:
         passage.is_calling = False
         passage.decision = decision
         passage.decided = durable
-        passage.offer = provider.models.get(decision.facts.model)
+        passage.offer = provider.models.get(decision.model)
         return durable
 
     async def settle(self, passage: Passage, outcome: Outcome) -> None:
@@ -246,7 +249,7 @@ class RouteRequest:
         """Record a failed attempt; return if another key may be asked, else end the request."""
         self._events.failed(passage, failure, self._upstream_returned(passage))
         passage.remember(failure, may_rest=self._wait_allowed_us(passage) > 0)
-        if self._may_go_on(passage, failure):
+        if passage.may_ask_another(failure, self._max_attempts):
             if self._clock.elapsed_us() - passage.started_us < self._timeout_us:
                 return
             failure = msgspec.structs.replace(failure, failure_class=FailureClass.TotalTimeout)
@@ -258,15 +261,6 @@ class RouteRequest:
         )
         await self._end(passage, ended)
         raise provider_error(passage, failure)
-
-    def _may_go_on(self, passage: Passage, failure: Failure) -> bool:
-        """Tell whether somebody else may be asked: not when a provider has said twice that it cannot."""
-        if not failure.handling.another_key or passage.attempt >= self._max_attempts:
-            return False
-        elsewhere = failure.handling.next_try is NextTry.AnotherProvider
-        its_fault = failure.handling.blames_provider
-        provider_id = passage.chosen.chosen.provider_id
-        return its_fault or not elsewhere or passage.avoided.count(provider_id) < 2
 
     def abandon(
         self, passage: Passage, error: BaseException, *, usage: Usage | None = None, response_bytes: int = 0
@@ -287,7 +281,8 @@ class RouteRequest:
             response_bytes=response_bytes,
         )
         try:
-            self._events.failed(passage, failure, self._clock.elapsed_us() - passage.attempt_started_us)
+            elapsed_us = self._clock.elapsed_us() - passage.attempt_started_us
+            self._events.failed(passage, failure, elapsed_us, is_settled_later=True)
         except LogUnavailableError:
             self._journal.owe(passage.stream, ended)
             raise

@@ -5,9 +5,11 @@ Rests end when their time has come, failures and successes have their consequenc
 
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.domain import keys, provider_health
+from apikeyrouter.domain.budget_acts import alerts_due
 from apikeyrouter.domain.events import (
     Event,
     EventRef,
+    budget_stream,
     key_stream,
     provider_stream,
 )
@@ -84,6 +86,11 @@ class Upkeep:
         """Disable draining keys that have nothing to finish."""
         for key in list(self._journal.state.keys.values()):
             self.released(key.key_id, at_us=at_us, evidence=EventRef(key_stream(key.key_id), key.version))
+
+    def alert(self, at_us: int, evidence: EventRef) -> None:
+        """Tell of the thresholds that budgets have reached."""
+        for budget_id, alert in alerts_due(self._journal.state, at_us, evidence):
+            self._record(budget_stream(budget_id), alert)
 
     def _record_key(self, key_id: str, change: Event | None) -> None:
         self._record(key_stream(key_id), change)

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from apikeyrouter.domain.columns import Floats, Rows
 from apikeyrouter.domain.events import RequestFacts, Reserved
-from apikeyrouter.domain.pools import USUAL_OUTPUT_TOKENS, Accounting, Pool
+from apikeyrouter.domain.output_bounds import usual_output
+from apikeyrouter.domain.pool_accounts import Accounting
+from apikeyrouter.domain.pools import Pool
 from apikeyrouter.domain.quotas import Amounts
 from apikeyrouter.domain.state import RouterState
 
@@ -66,15 +68,15 @@ def capacity_of(state: RouterState, pool: Pool, facts: RequestFacts) -> Capacity
 
 def asked(facts: RequestFacts) -> Amounts:
     """Bound what a request takes from above; a caller who sets no bound is taken to want the usual."""
-    return Amounts.of(facts.input_tokens_bound, facts.output_tokens_bound or USUAL_OUTPUT_TOKENS)
+    return Amounts.of(facts.input_tokens_bound, usual_output(facts))
 
 
-def reserved_for(state: RouterState, key_id: str, facts: RequestFacts) -> tuple[Reserved, ...]:
+def reserved_for(state: RouterState, key_id: str, model: str, facts: RequestFacts) -> tuple[Reserved, ...]:
     """Return what a request on a key holds of each account until its consumption is known."""
     quotas, amounts = state.quotas, asked(facts)
     return tuple(
         Reserved(quotas.by_row[row].account_id, amounts[quotas.places[row]])
-        for row in quotas.rows_for(key_id, facts.model)
+        for row in quotas.rows_for(key_id, model)
     )
 
 

@@ -14,6 +14,7 @@ from apikeyrouter.domain.events import (
     KeyRegistered,
     KeyRevoked,
     KeyStateChanged,
+    ModelsEquated,
     PriceBookAdopted,
     PriceSet,
     ProviderHealthChanged,
@@ -194,6 +195,14 @@ def _quota_corrected(state: "RouterState", stream: str, version: int, event: Quo
     state.quotas.correct(event.account, event.remaining, event.at_us, event.until_us, ref)
 
 
+def _models_equated(state: "RouterState", _stream: str, _version: int, event: ModelsEquated) -> None:
+    if event.equivalents or event.cheaper:
+        state.equated[event.model] = event
+    else:
+        state.equated.pop(event.model, None)
+    _catalogue_changed(state)
+
+
 def _catalogue_changed(state: "RouterState") -> None:
     state.pools.clear()
 
@@ -210,5 +219,6 @@ CATALOGUE_FOLDS: dict[type[Event], Callable[["RouterState", str, int, Any], None
     ProviderRegistered: _provider_registered,
     PriceBookAdopted: _price_book_adopted,
     PriceSet: _price_set,
+    ModelsEquated: _models_equated,
     ProviderHealthChanged: _provider_health_changed,
 }

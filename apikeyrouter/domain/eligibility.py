@@ -7,15 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apikeyrouter.domain.capacity import Capacity, refused_members
-from apikeyrouter.domain.columns import KEY_STATES, Rows
+from apikeyrouter.domain.columns import KEY_STATES, Floats, Rows
 from apikeyrouter.domain.events import EventRef, Exclusion, Policy, provider_stream
-from apikeyrouter.domain.keys import Key
+from apikeyrouter.domain.funds import Funds, rows_of, tightest_ref
 from apikeyrouter.domain.pools import MOST_EXCLUSIONS, Pool
 from apikeyrouter.domain.scoring import Scores
 from apikeyrouter.domain.state import RouterState
 
 every = np.logical_and.reduce
 Mask = NDArray[np.bool_]
+
+
+class Bounds(NamedTuple):
+    """What bounds a request: quotas and budgets, where there are any, and its own cost at most."""
+
+    capacity: Capacity | None
+    funds: Funds | None
+    cost: Floats
 
 
 class Eligible(NamedTuple):
@@ -26,24 +34,29 @@ class Eligible(NamedTuple):
     exclusions: tuple[Exclusion, ...]
 
 
-def by_state(state: RouterState, pool: Pool, tried: Sequence[str], capacity: Capacity | None) -> Eligible:
-    """Drop keys that rest, are switched off or rejected, are full, or were tried for this request already."""
+def by_state(state: RouterState, pool: Pool, tried: Sequence[str], bounds: Bounds) -> Eligible:
+    """Drop keys that rest, are off or rejected, full or too dear, or were tried for this request already."""
     columns, which = state.columns, pool.which
+    capacity, funds, cost = bounds
     mask = columns.available[which] & columns.reachable[which]
-    fits = capacity is None or every(capacity.fits)
+    fits = (capacity is None or every(capacity.fits)) and (funds is None or funds.cover(cost))
     if fits and not tried and not pool.bounds_concurrency and every(mask):
         return Eligible(pool.everyone, pool.excluded, pool.exclusions)
-    account = Account(state, pool, pool.excluded)
-    for name, refused in _refusals(state, pool, tried, capacity):
+    account = Account(state, pool, pool.excluded, funds=funds)
+    for name, refused in _refusals(state, pool, tried, bounds):
         newly = refused & account.mask
         account.refuse(newly, name)
     return account.close()
 
 
 def _refusals(
-    state: RouterState, pool: Pool, tried: Sequence[str], capacity: Capacity | None
+    state: RouterState, pool: Pool, tried: Sequence[str], bounds: Bounds
 ) -> Iterator[tuple[str, Mask]]:
-    columns, rows = state.columns, pool.rows
+    columns, rows, (capacity, funds, cost) = state.columns, pool.rows, bounds
+    if funds is not None:
+        # First of all: where the money is gone no key helps, whatever else keeps them back.
+        yield "price_unknown", funds.unpriced(cost)
+        yield "budget", funds.too_dear(cost)
     available = columns.available[rows]
     codes = columns.state_code[rows]
     for code in np.flatnonzero(np.bincount(codes[~available])).tolist():
@@ -87,6 +100,7 @@ class Account:
         excluded: dict[str, int],
         exclusions: tuple[Exclusion, ...] | None = None,
         among: Rows | None = None,
+        funds: Funds | None = None,
     ) -> None:
         self.mask = np.ones(len(pool.rows), dtype=np.bool_)
         if among is not None:
@@ -94,6 +108,7 @@ class Account:
             self.mask[among] = True
         self._state = state
         self._pool = pool
+        self._funds = funds
         self._excluded = dict(excluded)
         self._before = pool.exclusions if exclusions is None else exclusions
         self._exclusions: list[Exclusion] = []
@@ -108,19 +123,21 @@ class Account:
         self.mask &= ~refused
         self._excluded[rule] = self._excluded.get(rule, 0) + len(indices)
         for index in indices[: MOST_EXCLUSIONS - len(self._exclusions)].tolist():
-            key = self._pool.members[index].key
-            evidence = self._evidence(rule, key)
-            self._exclusions.append(Exclusion(key_id=key.key_id, rule=rule, evidence=evidence))
+            key_id = self._pool.members[index].key.key_id
+            self._exclusions.append(Exclusion(key_id=key_id, rule=rule, evidence=self._evidence(rule, index)))
 
     def close(self) -> Eligible:
         """Return who is left, and the account of the others."""
         exclusions = (*self._exclusions, *self._before)[:MOST_EXCLUSIONS]
         return Eligible(np.flatnonzero(self.mask), self._excluded, exclusions)
 
-    def _evidence(self, rule: str, key: Key) -> EventRef:
-        """Name the event behind a refusal: that of the load, the quota, the provider, or the key's state."""
-        columns = self._state.columns
+    def _evidence(self, rule: str, index: int) -> EventRef:
+        """Name the event behind a refusal: of load, quota, budget, provider, or the key's own state."""
+        columns, key = self._state.columns, self._pool.members[index].key
         seen = columns.state_ref[key.row]
+        if rule in _OF_MONEY and self._funds is not None:
+            drawn = rows_of(self._state, self._funds, self._pool, index)
+            return tightest_ref(self._state, drawn) or seen
         if rule in _OF_LOAD:
             return columns.load_ref[key.row] or seen
         if rule in _OF_QUOTA:
@@ -132,6 +149,7 @@ class Account:
 
 
 _OF_LOAD = frozenset({"max_concurrency", "already_tried", "on_trial", "provider_just_failed"})
+_OF_MONEY = frozenset({"budget", "price_unknown"})
 _OF_QUOTA = frozenset({"quota", "running_dry"})
 _OF_PROVIDER = frozenset({"provider_down", "provider_recovering"})
 

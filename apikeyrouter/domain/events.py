@@ -8,8 +8,17 @@ from typing import NamedTuple
 
 import msgspec
 
+from apikeyrouter.domain.vocabulary.budgets import (
+    BudgetAlerted,
+    BudgetClosed,
+    BudgetOpened,
+    BudgetTerms,
+    BudgetTermsSet,
+    BudgetToppedUp,
+)
 from apikeyrouter.domain.vocabulary.catalogue import (
     ModelOffer,
+    ModelsEquated,
     PriceBookAdopted,
     Prices,
     PriceSet,
@@ -27,6 +36,7 @@ from apikeyrouter.domain.vocabulary.decisions import (
     RouteDecided,
     RouteDeferred,
     RouteRefused,
+    Shortfall,
 )
 from apikeyrouter.domain.vocabulary.endings import (
     Consumption,
@@ -70,6 +80,12 @@ __all__ = [
     "LOG_STREAM",
     "NO_DANGER",
     "AttemptFailed",
+    "BudgetAlerted",
+    "BudgetClosed",
+    "BudgetOpened",
+    "BudgetTerms",
+    "BudgetTermsSet",
+    "BudgetToppedUp",
     "Candidate",
     "ClockSteppedBack",
     "Consumption",
@@ -85,6 +101,7 @@ __all__ = [
     "LogRecovered",
     "Metadata",
     "ModelOffer",
+    "ModelsEquated",
     "NewEvent",
     "NodeStarted",
     "NodeStopped",
@@ -106,6 +123,8 @@ __all__ = [
     "RouteDecided",
     "RouteDeferred",
     "RouteRefused",
+    "Shortfall",
+    "budget_stream",
     "canonical_bytes",
     "key_stream",
     "provider_stream",
@@ -125,15 +144,21 @@ EVENT_TYPES: dict[str, type[Event]] = {
     "provider.registered.v1": ProviderRegistered,
     "price_book.adopted.v1": PriceBookAdopted,
     "price.set.v1": PriceSet,
+    "models.equated.v1": ModelsEquated,
+    "budget.opened.v1": BudgetOpened,
+    "budget.terms_set.v1": BudgetTermsSet,
+    "budget.topped_up.v1": BudgetToppedUp,
+    "budget.closed.v1": BudgetClosed,
+    "budget.alerted.v1": BudgetAlerted,
     "provider.health_changed.v1": ProviderHealthChanged,
-    "request.decided.v2": RouteDecided,
-    "request.refused.v2": RouteRefused,
-    "request.deferred.v1": RouteDeferred,
-    "request.attempt_failed.v2": AttemptFailed,
+    "request.decided.v3": RouteDecided,
+    "request.refused.v3": RouteRefused,
+    "request.deferred.v2": RouteDeferred,
+    "request.attempt_failed.v3": AttemptFailed,
     "request.completed.v2": RequestCompleted,
     "request.failed.v2": RequestFailed,
     "request.cancelled.v2": RequestCancelled,
-    "request.released.v1": RequestReleased,
+    "request.released.v2": RequestReleased,
     "node.started.v1": NodeStarted,
     "node.stopped.v1": NodeStopped,
     "log.recovered.v1": LogRecovered,
@@ -157,6 +182,11 @@ def key_stream(key_id: str) -> str:
 def quota_stream(account: str) -> str:
     """Name the stream of a quota's account."""
     return f"quota-{account}"
+
+
+def budget_stream(budget_id: str) -> str:
+    """Name the stream of a budget; its account has the same name."""
+    return f"budget-{budget_id}"
 
 
 def provider_stream(provider_id: str) -> str:

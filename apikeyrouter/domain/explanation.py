@@ -12,6 +12,7 @@ from apikeyrouter.domain.events import (
     RouteDeferred,
     RouteRefused,
 )
+from apikeyrouter.domain.money_explanation import amount_held, told_of_money, too_dear
 from apikeyrouter.domain.scoring import EXHAUSTION_WEIGHT
 from apikeyrouter.domain.windows import SECOND_US
 
@@ -38,6 +39,8 @@ EXCLUDED = {
     "already_tried": "it was tried for this request",
     "max_concurrency": "it has as many calls out as it may",
     "quota": "not enough of its quota is left",
+    "budget": "not enough of a budget is left for what it may cost",
+    "price_unknown": "no price is known by which a hard budget could pay; set one, or list the model with it",
     "model_not_offered": "its provider does not offer the model",
     "model_not_allowed_for_key": "it is not for this model",
     "other_provider": "another provider was asked for",
@@ -60,10 +63,18 @@ def explain(decision: RouteDecided | RouteRefused | RouteDeferred) -> str:
     """Say what was decided and why."""
     match decision:
         case RouteDecided():
-            parts = (_choice(decision), _room(decision.chosen), _rivalry(decision), _reservation(decision))
+            parts = (
+                _choice(decision),
+                _room(decision.chosen),
+                _rivalry(decision),
+                _reservation(decision),
+                told_of_money(decision),
+            )
             return " ".join(part for part in parts if part) + _exclusions(decision.excluded)
         case RouteRefused():
             reason, model = decision.reason, decision.facts.model
+            if decision.shortfall is not None:
+                return too_dear(decision, decision.shortfall)
             told = f"Refused ({reason}): no key may serve {model}.{_return(decision)}"
             return told + _exclusions(decision.excluded)
         case RouteDeferred():
@@ -137,7 +148,7 @@ def decisive_criterion(chosen: Candidate, rival: Candidate, policy: Policy) -> s
 def _reservation(decision: RouteDecided) -> str:
     if not decision.reserved:
         return ""
-    held = ", ".join(f"{one.amount:,} of {one.account}" for one in decision.reserved)
+    held = ", ".join(f"{amount_held(one)} of {one.account}" for one in decision.reserved)
     return f"Reserved: {held}."
 
 

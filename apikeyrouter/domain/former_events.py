@@ -15,7 +15,9 @@ from apikeyrouter.domain.events import (
     RequestCompleted,
     RequestFacts,
     RequestFailed,
+    RequestReleased,
     RouteDecided,
+    RouteDeferred,
     RouteRefused,
 )
 
@@ -139,6 +141,11 @@ def _cancelled(event: RequestCancelledV1) -> RequestCancelled:
     return RequestCancelled(**_fields(event))
 
 
+def _as_it_is(event: Event) -> Event:
+    """Return an event whose later shape only has more fields, none of which it can have had."""
+    return event
+
+
 def _fields(event: Event) -> dict[str, Any]:
     return msgspec.structs.asdict(event)
 
@@ -150,4 +157,9 @@ FORMER_TYPES: dict[str, tuple[type[Event], Callable[[Any], Event]]] = {
     "request.completed.v1": (RequestCompletedV1, _completed),
     "request.failed.v1": (RequestFailedV1, _failed),
     "request.cancelled.v1": (RequestCancelledV1, _cancelled),
+    "request.released.v1": (RequestReleased, _as_it_is),
+    "request.deferred.v1": (RouteDeferred, _as_it_is),
+    "request.decided.v2": (RouteDecided, _as_it_is),
+    "request.refused.v2": (RouteRefused, _as_it_is),
+    "request.attempt_failed.v2": (AttemptFailed, _as_it_is),
 }

@@ -3,8 +3,7 @@
 A pool changes only with the catalogue, so it is kept until then.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -18,60 +17,31 @@ from apikeyrouter.domain.events import EventRef, Exclusion, RequestFacts
 from apikeyrouter.domain.keys import Key
 from apikeyrouter.domain.models.api_key import KeyState
 from apikeyrouter.domain.offered import OfferedModel
-from apikeyrouter.domain.pricing import TOKENS_PER_PRICE, Price, Rates, rates_of
+from apikeyrouter.domain.pool_accounts import Accounting, Purses, accounting_of, purses_of
+from apikeyrouter.domain.pool_costs import CostStep, cost_steps
 from apikeyrouter.domain.state import RouterState
 
 MOST_POOLS = 64
 MOST_EXCLUSIONS = 8
 SELDOM_INTERESTING = frozenset({"other_provider", "key_revoked"})
-UNPRICED = -1.0
-USUAL_OUTPUT_TOKENS = 1024
 UNLISTED_QUALITY = 0.5
-MOST_EXACT = 2.0**52
-ABOVE_ROUNDING = 1.0 + 2.0**-49
-"""Products of tokens and prices are exact below the one; above it the other makes up for their rounding."""
 
 
 class Member(NamedTuple):
-    """A key of a pool with the offer by which its provider would serve the request."""
+    """A key of a pool, the model it would be asked for, and how its provider offers that."""
 
     key: Key
     provider: Provider
     offer: OfferedModel
-
-
-class CostStep(NamedTuple):
-    """The dearest prices of a pool's members for requests with more than so much input; below 0 unknown."""
-
-    above_input_tokens: int
-    input_price: Floats
-    output_price: Floats
-    request_price: Floats | None
-    unpriced: NDArray[np.bool_] | None
-    any_priced: bool
-    dearest: Rates
-
-
-class Accounting(NamedTuple):
-    """The accounts that a pool's members draw on, flat: member after member, each with its accounts.
-
-    `rows` point into the accounts, `members` into the pool, `dimensions` into `Amounts`. `limited` are the
-    members that have any, `starts` where the accounts of each of them begin, `places` where they stand.
-    """
-
-    rows: Rows
-    members: Rows
-    dimensions: Rows
-    limited: Rows
-    starts: Rows
-    places: dict[int, slice]
+    model: str
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """The keys that could serve, in the order of their registration, and why the others could not.
 
     `rows` point into the columns of the state, and so does `which`, as a slice where they stand in a row.
-    `everyone` points into the arrays here. Prices hold until `priced_until_us`.
+    `everyone` points into the arrays here. Prices hold until `priced_until_us`. `budget_rows` are budgets of
+    all members, `cheaper` the members that are asked for a cheaper model than the request named.
     """
 
     rows: Rows
@@ -84,51 +54,42 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     pinned: NDArray[np.bool_] | None
     bounds_concurrency: bool
     accounting: Accounting | None
+    output_limits: Floats | None
+    budget_rows: tuple[int, ...]
+    draws_on_budgets: bool
+    purses: Purses | None
+    cheaper: NDArray[np.bool_] | None
     excluded: dict[str, int]
     exclusions: tuple[Exclusion, ...]
 
-    def cost_bounds(self, input_tokens: int, output_tokens: int) -> Floats:
-        """Bound the cost of a request on each member in nano-USD; below zero where no price is known."""
-        steps = self.cost_steps
-        step = steps[0] if len(steps) == 1 else steps[bisect_left(steps, (input_tokens,)) - 1]
-        if not step.any_priced:
-            return step.input_price
-        output_tokens = output_tokens or USUAL_OUTPUT_TOKENS
-        bound = step.input_price * input_tokens + step.output_price * output_tokens
-        if step.request_price is not None:
-            bound += step.request_price
-        dearest = step.dearest
-        if dearest.input * input_tokens + dearest.output * output_tokens + dearest.request >= MOST_EXACT:
-            bound *= ABOVE_ROUNDING
-        bound = np.ceil(bound / TOKENS_PER_PRICE)
-        if step.unpriced is not None:
-            bound[step.unpriced] = UNPRICED
-        return bound
 
-
-def pool_for(state: RouterState, facts: RequestFacts) -> Pool:
+def pool_for(state: RouterState, facts: RequestFacts, *, downgraded: bool = False) -> Pool:
     """Return the pool of a request, from the cache where neither the catalogue nor a price has changed."""
-    name = (facts.model, facts.provider_id, facts.needs)
+    name = (facts.model, facts.provider_id, facts.needs, downgraded)
     pool: Pool | None = state.pools.get(name)
     if pool is None or state.latest_us >= pool.priced_until_us:
         if len(state.pools) >= MOST_POOLS:
             state.pools.clear()
-        pool = state.pools[name] = build_pool(state, facts)
+        pool = state.pools[name] = build_pool(state, facts, downgraded=downgraded)
     return pool
 
 
-def build_pool(state: RouterState, facts: RequestFacts) -> Pool:
+def build_pool(state: RouterState, facts: RequestFacts, *, downgraded: bool = False) -> Pool:
     """Ask every key the rules of the catalogue; the first rule that refuses names itself."""
     members: list[Member] = []
     excluded: dict[str, int] = {}
     exclusions: list[Exclusion] = []
+    others = _other_models(state, facts.model, downgraded=downgraded)
     for key_id in state.key_ids:
         key = state.keys[key_id]
         rule = catalogue_rule(state, key, facts)
-        if rule is None:
+        models = [] if rule else [facts.model]
+        models += [model for model in others if _lists_and_allows(state, key, facts, model)]
+        if models:
             provider = state.providers[key.provider_id]
-            members.append(Member(key, provider, provider.models.get(facts.model)))
+            members += [Member(key, provider, provider.models.get(model), model) for model in models]
             continue
+        assert rule is not None  # noqa: S101 - else the model that was asked for is served
         excluded[rule] = excluded.get(rule, 0) + 1
         if len(exclusions) < MOST_EXCLUSIONS and rule not in SELDOM_INTERESTING:
             evidence = EventRef(f"key-{key_id}", 1)
@@ -136,26 +97,19 @@ def build_pool(state: RouterState, facts: RequestFacts) -> Pool:
     return _pool(state, facts, members, excluded, exclusions)
 
 
-def _accounting(state: RouterState, members: list[Member], model: str) -> Accounting | None:
-    quotas = state.quotas
-    drawn = [quotas.rows_for(member.key.key_id, model) for member in members]
-    rows = [row for each in drawn for row in each]
-    if not rows:
-        return None
-    limited = [index for index, each in enumerate(drawn) if each]
-    sizes = [len(drawn[index]) for index in limited]
-    starts = np.cumsum([0, *sizes[:-1]], dtype=np.intp)
-    return Accounting(
-        rows=np.array(rows, dtype=np.intp),
-        members=np.repeat(np.array(limited, dtype=np.intp), sizes),
-        dimensions=np.array([quotas.places[row] for row in rows], dtype=np.intp),
-        limited=np.array(limited, dtype=np.intp),
-        starts=starts,
-        places={
-            index: slice(start, start + size)
-            for index, start, size in zip(limited, starts.tolist(), sizes, strict=True)
-        },
-    )
+def _other_models(state: RouterState, model: str, *, downgraded: bool) -> tuple[str, ...]:
+    equated = state.equated.get(model)
+    if equated is None:
+        return ()
+    return (*equated.equivalents, *equated.cheaper) if downgraded else equated.equivalents
+
+
+def _lists_and_allows(state: RouterState, key: Key, facts: RequestFacts, model: str) -> bool:
+    """Tell whether a key serves another model; only one that its provider lists, for others are a guess."""
+    provider = state.providers.get(key.provider_id)
+    if provider is None or model not in provider.models:
+        return False
+    return catalogue_rule(state, key, msgspec.structs.replace(facts, model=model)) is None
 
 
 def catalogue_rule(state: RouterState, key: Key, facts: RequestFacts) -> str | None:
@@ -196,21 +150,33 @@ def _pool(
     excluded: dict[str, int],
     exclusions: list[Exclusion],
 ) -> Pool:
-    offers = {member.provider.provider_id: member.offer for member in members}
+    places = [(member.provider.provider_id, member.model) for member in members]
+    offers = {place: member.offer for place, member in zip(places, members, strict=True)}
     changes = (offer.price_changes_after(state.latest_us) for offer in offers.values())
     rows = [member.key.row for member in members]
-    pinned = np.array([member.key.pinned for member in members], dtype=np.bool_)
+    limits = [_output_limit(member.offer) for member in members]
+    accounts = [state.quotas.rows_for(member.key.key_id, member.model) for member in members]
+    budgets = [
+        state.budgets.rows_of_member(*place, member.key.key_id)
+        for place, member in zip(places, members, strict=True)
+    ]
+    shared = set.intersection(*map(set, budgets)) if budgets else set()
     return Pool(
         rows=np.array(rows, dtype=np.intp),
         which=_which(rows),
         everyone=np.arange(len(members)),
         members=tuple(members),
-        cost_steps=_cost_steps(members, offers, facts, state.latest_us),
+        cost_steps=cost_steps(places, offers, facts.needs, state.latest_us),
         priced_until_us=min(changes, default=inf),
         quality=_floats([_quality(member.offer) for member in members]),
-        pinned=pinned if pinned.any() else None,
+        pinned=_marks(member.key.pinned for member in members),
         bounds_concurrency=bool((state.columns.most_in_flight[rows] < inf).any()),
-        accounting=_accounting(state, members, facts.model),
+        accounting=accounting_of(accounts, state.quotas.places),
+        output_limits=_floats(limits) if any(limits) else None,
+        budget_rows=tuple(sorted(shared)),
+        draws_on_budgets=any(budgets),
+        purses=purses_of(budgets, shared, state.budgets.is_hard),
+        cheaper=_marks(_is_cheaper(state, facts.model, member.model) for member in members),
         excluded=excluded,
         exclusions=tuple(exclusions),
     )
@@ -221,52 +187,22 @@ def _which(rows: list[int]) -> Which:
     return slice(rows[0], rows[0] + len(rows)) if in_a_row else np.array(rows, dtype=np.intp)
 
 
-def _cost_steps(
-    members: list[Member], offers: dict[str, OfferedModel], facts: RequestFacts, at_us: int
-) -> tuple[CostStep, ...]:
-    """Lay out the prices in columns, anew for each length of input from which somebody's are others."""
-    prices = {provider_id: offer.price_at(at_us) for provider_id, offer in offers.items()}
-    lengths = {tier.above_input_tokens for price in prices.values() if price for tier in price.tiers}
-    return tuple(_cost_step(members, prices, facts, length) for length in (-1, *sorted(lengths)))
+def _output_limit(offer: OfferedModel) -> int:
+    return 0 if offer.declared is None else offer.declared.max_output_tokens or 0
 
 
-def _cost_step(
-    members: list[Member], prices: dict[str, Price | None], facts: RequestFacts, length: int
-) -> CostStep:
-    rates = {provider_id: _dearest(price, facts, length) for provider_id, price in prices.items()}
-    known = [rate for rate in rates.values() if rate is not None]
-    by_member = [rates[member.provider.provider_id] for member in members]
-    unpriced = np.array([rate is None for rate in by_member], dtype=np.bool_)
-    requests = [0 if rate is None else rate.request for rate in by_member]
-    return CostStep(
-        above_input_tokens=length,
-        input_price=_floats([UNPRICED if rate is None else rate.input for rate in by_member]),
-        output_price=_floats([UNPRICED if rate is None else rate.output for rate in by_member]),
-        request_price=_floats(requests) if any(requests) else None,
-        unpriced=unpriced if unpriced.any() else None,
-        any_priced=not unpriced.all(),
-        dearest=_dearest_of(known),
-    )
-
-
-def _dearest(price: Price | None, facts: RequestFacts, length: int) -> Rates | None:
-    """Return the dearest rates of requests up to the next length; a bound must hold for shorter ones too."""
-    if price is None:
-        return None
-    known = [rates_of(prices, facts.needs) for prices in price.up_to(length + 1)]
-    return None if None in known else _dearest_of([rates for rates in known if rates is not None])
-
-
-def _dearest_of(known: list[Rates]) -> Rates:
-    return Rates(
-        max((rates.input for rates in known), default=0),
-        max((rates.output for rates in known), default=0),
-        max((rates.request for rates in known), default=0),
-    )
+def _is_cheaper(state: RouterState, asked: str, served: str) -> bool:
+    equated = state.equated.get(asked)
+    return equated is not None and served != asked and served in equated.cheaper
 
 
 def _quality(offer: OfferedModel) -> float:
     return UNLISTED_QUALITY if offer.declared is None else offer.declared.quality
+
+
+def _marks(values: Iterable[bool]) -> NDArray[np.bool_] | None:
+    marks = np.array(list(values), dtype=np.bool_)
+    return marks if marks.any() else None
 
 
 def _floats(values: Sequence[float]) -> Floats:

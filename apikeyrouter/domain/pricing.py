@@ -63,6 +63,17 @@ def nano_usd(usd: Decimal) -> int:
     return int((usd * NANO_PER_USD).to_integral_value(ROUND_CEILING))
 
 
+def usd(nano_usd: int) -> Decimal:
+    """Convert an amount, exactly."""
+    return Decimal(nano_usd) / NANO_PER_USD
+
+
+def dollars(nano_usd: int) -> str:
+    """Write an amount for people: exact, with at least two places behind the point."""
+    whole, part = divmod(nano_usd, NANO_PER_USD)
+    return f"${whole:,}.{f'{part:09d}'.rstrip('0').ljust(2, '0')}"
+
+
 def price_of_offer(offer: ModelOffer | None) -> Price | None:
     """Return the price that an administrator declared with a model; half a price is none."""
     if offer is None or offer.input_nano_usd_per_mtok is None or offer.output_nano_usd_per_mtok is None:

@@ -11,7 +11,7 @@ import msgspec
 
 from apikeyrouter.domain.accounts import AccountReport, LimitSource
 from apikeyrouter.domain.estimates import estimated_limit
-from apikeyrouter.domain.quota_limits import MOST_AMOUNT, Dimension, Limit, Scope
+from apikeyrouter.domain.quota_limits import MOST_AMOUNT, QUOTA_UNITS, Dimension, Limit, Scope
 from apikeyrouter.domain.rate_limits import RateLimitReport
 from apikeyrouter.domain.windows import DAY_US, LENGTH_US, MINUTE_US, SECOND_US, Kind, Unit
 
@@ -104,7 +104,7 @@ def unit_of(report: RateLimitReport) -> Unit | None:
     or it is just when a bucket that fills within a day will have made good what is missing of the limit.
     """
     if report.window_us is not None:
-        return next((unit for unit, length_us in LENGTH_US.items() if length_us == report.window_us), None)
+        return next((unit for unit in QUOTA_UNITS if LENGTH_US[unit] == report.window_us), None)
     reset_us = report.reset_after_us
     if reset_us is None:
         return "minute"

@@ -21,6 +21,7 @@ class Dimension(StrEnum):
     Tokens = "tokens"
     InputTokens = "input_tokens"
     OutputTokens = "output_tokens"
+    NanoUsd = "nano_usd"
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +69,8 @@ _USUAL_KIND: dict[Unit, Kind] = {
     "day": "fixed",
     "month": "fixed",
 }
+QUOTA_UNITS: Final = tuple(_USUAL_KIND)
+QUOTA_DIMENSIONS: Final = tuple(_LETTERS.values())
 _CONCURRENCY, _GROUP, _ZONE, _KIND = "max_concurrency", "quota_group", "quota_timezone", "quota_window"
 _WORDS = frozenset({*LIMIT_NAMES, _CONCURRENCY, _GROUP, _ZONE, _KIND})
 

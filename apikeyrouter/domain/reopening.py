@@ -31,7 +31,7 @@ def _member_reopens(state: RouterState, member: Member, facts: RequestFacts, at_
         return None
     waits = [key.until_us or at_us, state.unwell.get(key.provider_id) or at_us]
     quotas, amounts = state.quotas, asked(facts)
-    for row in quotas.rows_for(key.key_id, facts.model):
+    for row in quotas.rows_for(key.key_id, member.model):
         now_us = quotas.accounts.now_us
         fits_at_us = quotas.accounts.fits_at(row, amounts[quotas.places[row]], now_us)
         if fits_at_us is None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from apikeyrouter.domain.budgets import Purse
 from apikeyrouter.domain.events import (
     AttemptFailed,
     Event,
@@ -37,7 +38,8 @@ PROCESS_DIED = "process_died"
 class OpenRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has not ended: its last version, and the key that a call is out with, if any.
 
-    `row` is that of the key last called, -1 while there was none; `share` what it holds or held of quotas.
+    `row` is that of the key last called, -1 while there was none; `share` what it holds or held of quotas,
+    `purse` what of budgets.
     """
 
     version: int
@@ -46,7 +48,9 @@ class OpenRequest(msgspec.Struct, frozen=True, kw_only=True):
     row: int = -1
     material_version: int = 0
     model: str = ""
+    cost_bound_nano_usd: int = 0
     share: Share | None = None
+    purse: Purse | None = None
 
 
 def _route_decided(state: "RouterState", stream: str, version: int, event: RouteDecided) -> None:
@@ -59,8 +63,10 @@ def _route_decided(state: "RouterState", stream: str, version: int, event: Route
         key_id=key.key_id,
         row=key.row,
         material_version=key.material_version,
-        model=event.facts.model,
+        model=event.model,
+        cost_bound_nano_usd=event.chosen.cost_bound_nano_usd or 0,
         share=state.quotas.reserve(event.reserved, state.latest_us, ref) if event.reserved else None,
+        purse=state.budgets.reserve(event.reserved, state.latest_us, ref) if event.reserved else None,
     )
 
 
@@ -77,6 +83,8 @@ def _attempt_failed(state: "RouterState", stream: str, version: int, event: Atte
     state.columns.finish(request.row, ref)
     if request.share is not None:
         _settle_failed(state, request.share, event, ref)
+    if request.purse is not None:
+        state.budgets.settle(request.purse, event.charged_nano_usd, ref)
     state.open_requests[stream] = msgspec.structs.replace(request, version=version, key_id=None)
     if event.effect == KeyEffect.DenyModel:
         state.deny_model(request.model, request.row)
@@ -124,6 +132,8 @@ def _request_completed(state: "RouterState", stream: str, version: int, event: R
     if request.share is not None:
         consumed = Amounts.of(event.input_tokens, event.output_tokens)
         state.quotas.settle(request.share, consumed, state.latest_us, ref)
+    if request.purse is not None:
+        state.budgets.settle(request.purse, event.cost_nano_usd or 0, ref)
     if state.denied:
         state.allow_model(request.model, request.row)
     state.columns.succeed(request.row, event.at_us, event.first_byte_us, ref)
@@ -138,39 +148,47 @@ def _request_completed(state: "RouterState", stream: str, version: int, event: R
 
 
 def _request_cancelled(state: "RouterState", stream: str, version: int, event: RequestCancelled) -> None:
-    _end(state, stream, version, Amounts.of(event.input_tokens, event.output_tokens))
+    consumed = Amounts.of(event.input_tokens, event.output_tokens)
+    _end(state, EventRef(stream, version), consumed, event.cost_nano_usd or 0)
 
 
 def _request_failed(state: "RouterState", stream: str, version: int, event: RequestFailed) -> None:
-    _end(state, stream, version, Amounts.of(event.input_tokens, event.output_tokens))
+    consumed = Amounts.of(event.input_tokens, event.output_tokens)
+    _end(state, EventRef(stream, version), consumed, event.cost_nano_usd or 0)
 
 
 def _request_released(state: "RouterState", stream: str, version: int, event: RequestReleased) -> None:
     """Free what a request held; what a dead process may have sent keeps counting as if it was consumed."""
-    request = state.open_requests.get(stream)
+    request, ref = state.open_requests.get(stream), EventRef(stream, version)
     if request is not None and request.share is not None:
         end = state.quotas.forfeit if event.trigger == PROCESS_DIED else state.quotas.release
-        end(request.share, EventRef(stream, version))
-    _ended(state, stream, version)
+        end(request.share, ref)
+    if request is not None and request.purse is not None:
+        state.budgets.settle(request.purse, event.charged_nano_usd, ref)
+    _ended(state, ref)
 
 
 def _request_refused(state: "RouterState", stream: str, version: int, _event: RouteRefused) -> None:
-    _ended(state, stream, version)
+    _ended(state, EventRef(stream, version))
 
 
-def _end(state: "RouterState", stream: str, version: int, consumed: Amounts) -> None:
-    """Settle a request that did not complete; a failed attempt has settled all but tokens that came late."""
-    request = state.open_requests.get(stream)
+def _end(state: "RouterState", ref: EventRef, consumed: Amounts, nano_usd: int) -> None:
+    """Settle a request that did not complete; a failed attempt has settled all but what came late."""
+    request = state.open_requests.get(ref.stream)
     if request is not None and request.share is not None:
-        ref = EventRef(stream, version)
         settle = state.quotas.consume if request.key_id is None else state.quotas.settle
         settle(request.share, consumed, state.latest_us, ref)
-    _ended(state, stream, version)
+    if request is not None and request.purse is not None:
+        if request.key_id is not None:
+            state.budgets.settle(request.purse, nano_usd, ref)
+        elif nano_usd:
+            state.budgets.spend_more(request.purse, nano_usd, state.latest_us, ref)
+    _ended(state, ref)
 
 
-def _ended(state: "RouterState", stream: str, version: int) -> None:
-    if stream in state.open_requests:
-        _close(state, stream, EventRef(stream, version))
+def _ended(state: "RouterState", ref: EventRef) -> None:
+    if ref.stream in state.open_requests:
+        _close(state, ref.stream, ref)
 
 
 def _close(state: "RouterState", stream: str, ref: EventRef) -> None:

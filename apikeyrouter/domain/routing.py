@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from apikeyrouter.domain.capacity import Capacity, capacity_of, reserved_for
 from apikeyrouter.domain.columns import Floats
-from apikeyrouter.domain.eligibility import Eligible, by_policy, by_state, is_constrained
+from apikeyrouter.domain.downgrades import pool_within_budget
+from apikeyrouter.domain.eligibility import Bounds, Eligible, by_policy, by_state, is_constrained
 from apikeyrouter.domain.events import (
     ALL_ROOM,
     NO_DANGER,
@@ -18,18 +19,22 @@ from apikeyrouter.domain.events import (
     Reserved,
     RouteDecided,
     RouteRefused,
+    Shortfall,
 )
-from apikeyrouter.domain.pools import Pool, pool_for
+from apikeyrouter.domain.funds import over_budget, reserved_of, rows_of, shortfall_of, tightest_ref
+from apikeyrouter.domain.output_bounds import CAPPED_OUTPUT_TOKENS, is_unbounded
+from apikeyrouter.domain.pools import Pool
 from apikeyrouter.domain.questions import RouteQuestion
 from apikeyrouter.domain.reopening import reopens_at_us
 from apikeyrouter.domain.scoring import Room, Scores, combine, highest, score_all
 from apikeyrouter.domain.sparing import spare
 from apikeyrouter.domain.state import RouterState
 
-RULES = 2
+RULES = 3
 """The version of the rules that decide here. It rises whenever a decision would come out otherwise."""
 
 MOST_CANDIDATES = 3
+BUDGET_EXCEEDED, PRICE_UNKNOWN = "budget_exceeded", "price_unknown"
 
 
 class _Weighing(NamedTuple):
@@ -38,36 +43,35 @@ class _Weighing(NamedTuple):
     state: RouterState
     question: RouteQuestion
     pool: Pool
-    capacity: Capacity | None
+    bounds: Bounds
     now_us: int
 
 
 def decide(state: RouterState, question: RouteQuestion) -> RouteDecided | RouteRefused:
     """Choose a key for a request, or refuse and say which rules left none."""
     now_us = state.advance(question.at_us)
-    pool = pool_for(state, question.facts)
-    capacity = capacity_of(state, pool, question.facts)
-    weighing = _Weighing(state, question, pool, capacity, now_us)
-    eligible = by_state(state, pool, question.tried, capacity)
+    pool, funds, cost = pool_within_budget(state, question)
+    bounds = Bounds(capacity_of(state, pool, question.facts), funds, cost)
+    weighing = _Weighing(state, question, pool, bounds, now_us)
+    eligible = by_state(state, pool, question.tried, bounds)
     if len(eligible.indices) and is_constrained(question.policy):
         scores = _score(weighing, eligible)
         eligible = by_policy(state, pool, eligible, scores, question.policy)
     if not len(eligible.indices):
         return _refuse(weighing, eligible)
-    eligible = spare(state, pool, question, eligible, capacity)
+    eligible = spare(state, pool, question, eligible, bounds.capacity)
     return _choose(weighing, eligible, _score(weighing, eligible))
 
 
 def _score(weighing: _Weighing, eligible: Eligible) -> Scores:
-    state, pool, capacity = weighing.state, weighing.pool, weighing.capacity
-    facts, indices = weighing.question.facts, eligible.indices
-    bound = pool.cost_bounds(facts.input_tokens_bound, facts.output_tokens_bound)
+    state, pool, (capacity, _, cost) = weighing.state, weighing.pool, weighing.bounds
+    indices = eligible.indices
     room = None if capacity is None else _room(capacity, len(pool.rows))
     rows, quality = pool.which, pool.quality
     if indices is not pool.everyone:
-        rows, quality, bound = pool.rows[indices], quality[indices], bound[indices]
+        rows, quality, cost = pool.rows[indices], quality[indices], cost[indices]
         room = None if room is None else Room(room.left[indices], room.exhaustion[indices])
-    return score_all(state.columns, rows, quality, bound, room, weighing.now_us)
+    return score_all(state.columns, rows, quality, cost, room, weighing.now_us)
 
 
 def _room(capacity: Capacity, count: int) -> Room:
@@ -86,6 +90,8 @@ def _choose(weighing: _Weighing, eligible: Eligible, scores: Scores) -> RouteDec
         _candidate(weighing, int(eligible.indices[place]), scores, float(total[place]), place)
         for place in (first, *_next_best(total, first, MOST_CANDIDATES - 1))
     ]
+    index = int(eligible.indices[first])
+    drawn = _budgets_of(weighing, index)
     return RouteDecided(
         at_us=question.at_us,
         rules=RULES,
@@ -101,14 +107,34 @@ def _choose(weighing: _Weighing, eligible: Eligible, scores: Scores) -> RouteDec
         exclusions=eligible.exclusions,
         tried=question.tried,
         avoided=question.avoided,
-        reserved=_reserved(weighing, chosen.key_id),
+        reserved=_reserved(weighing, index, drawn),
+        over_budget=over_budget(weighing.state, drawn, weighing.bounds.cost.item(index)),
+        output_tokens_capped=_cap(weighing, index, drawn),
     )
 
 
-def _reserved(weighing: _Weighing, key_id: str) -> tuple[Reserved, ...]:
-    if weighing.capacity is None:
-        return ()
-    return reserved_for(weighing.state, key_id, weighing.question.facts)
+def _budgets_of(weighing: _Weighing, index: int) -> tuple[int, ...]:
+    funds = weighing.bounds.funds
+    return () if funds is None else rows_of(weighing.state, funds, weighing.pool, index)
+
+
+def _reserved(weighing: _Weighing, index: int, drawn: tuple[int, ...]) -> tuple[Reserved, ...]:
+    state, member = weighing.state, weighing.pool.members[index]
+    reserved: tuple[Reserved, ...] = ()
+    if weighing.bounds.capacity is not None:
+        reserved = reserved_for(state, member.key.key_id, member.model, weighing.question.facts)
+    if drawn:
+        reserved += reserved_of(state, drawn, weighing.bounds.cost.item(index))
+    return reserved
+
+
+def _cap(weighing: _Weighing, index: int, drawn: tuple[int, ...]) -> int | None:
+    """Bound each answer of a call that a hard budget pays for and nobody else bounds."""
+    facts, limits = weighing.question.facts, weighing.pool.output_limits
+    if not drawn or not is_unbounded(facts) or (limits is not None and limits[index]):
+        return None
+    is_hard = weighing.state.budgets.is_hard
+    return CAPPED_OUTPUT_TOKENS if any(is_hard[row] for row in drawn) else None
 
 
 def _next_best(total: Floats, first: int, most: int) -> list[int]:
@@ -147,17 +173,22 @@ def _candidate(weighing: _Weighing, index: int, scores: Scores, total: float, pl
         offer_ref=member.provider.ref,
         load_ref=columns.load_ref[row],
         outcome_ref=columns.outcome_ref[row],
-        quota_ref=None if weighing.capacity is None else _quota_ref(weighing, weighing.capacity, index),
+        quota_ref=_quota_ref(weighing, index),
+        model=None if member.model == weighing.question.facts.model else member.model,
+        budget_ref=tightest_ref(weighing.state, _budgets_of(weighing, index)),
     )
 
 
-def _quota_ref(weighing: _Weighing, capacity: Capacity, index: int) -> EventRef | None:
-    account = capacity.tightest(index)
+def _quota_ref(weighing: _Weighing, index: int) -> EventRef | None:
+    capacity = weighing.bounds.capacity
+    account = None if capacity is None else capacity.tightest(index)
     return None if account is None else weighing.state.quotas.refs[account]
 
 
 def _refuse(weighing: _Weighing, eligible: Eligible) -> RouteRefused:
     state, question, pool = weighing.state, weighing.question, weighing.pool
+    reason = _reason(pool, question.tried, eligible.excluded)
+    shortfall = _shortfall(weighing) if reason == BUDGET_EXCEEDED else None
     return RouteRefused(
         at_us=question.at_us,
         rules=RULES,
@@ -166,18 +197,34 @@ def _refuse(weighing: _Weighing, eligible: Eligible) -> RouteRefused:
         attempt=question.attempt,
         facts=question.facts,
         policy=question.policy,
-        reason=_reason(pool, question.tried),
-        retry_at_us=reopens_at_us(state, pool, question.facts, question.tried, question.at_us),
+        reason=reason,
+        retry_at_us=_retry_at_us(weighing, shortfall),
         excluded=eligible.excluded,
         exclusions=eligible.exclusions,
         tried=question.tried,
         avoided=question.avoided,
+        shortfall=shortfall,
     )
 
 
-def _reason(pool: Pool, tried: Sequence[str]) -> str:
+def _retry_at_us(weighing: _Weighing, shortfall: Shortfall | None) -> int | None:
+    question = weighing.question
+    if shortfall is not None:
+        return shortfall.fits_at_us
+    return reopens_at_us(weighing.state, weighing.pool, question.facts, question.tried, question.at_us)
+
+
+def _shortfall(weighing: _Weighing) -> Shortfall | None:
+    _, funds, cost = weighing.bounds
+    return None if funds is None else shortfall_of(weighing.state, weighing.pool, funds, cost)
+
+
+def _reason(pool: Pool, tried: Sequence[str], excluded: dict[str, int]) -> str:
     if tried:
         return "every_key_tried"
+    too_dear, unpriced = excluded.get("budget", 0), excluded.get("price_unknown", 0)
+    if len(pool.rows) and too_dear + unpriced == len(pool.rows):
+        return BUDGET_EXCEEDED if too_dear else PRICE_UNKNOWN
     if len(pool.rows):
         return "no_key_available"
     if set(pool.excluded) <= {"model_not_offered", "other_provider", "key_revoked"} and pool.excluded:

@@ -16,6 +16,7 @@ from apikeyrouter.domain.events import (
 from apikeyrouter.domain.failures import Failure
 from apikeyrouter.domain.interfaces.provider_adapter import UpstreamAnswer, Usage
 from apikeyrouter.domain.offered import OfferedModel
+from apikeyrouter.domain.output_bounds import usual_output
 from apikeyrouter.domain.pricing import cost_nano_usd
 
 MEASURED = "provider"
@@ -60,7 +61,7 @@ def completed(
         attempt=decision.attempt,
         key_id=decision.chosen.key_id,
         provider_id=decision.chosen.provider_id,
-        model=outcome.model or decision.facts.model,
+        model=outcome.model or decision.model,
         usage_source=source,
         **_charged(decision, offer, usage),
         finish_reason=outcome.finish_reason,
@@ -82,10 +83,12 @@ def cancelled(
     response_bytes: int,
 ) -> RequestCancelled:
     """Settle a request whose client left: with text on its way the provider charges for it."""
+    facts = decision.facts
     if response_bytes:
-        used, source = measured_or_bounded(usage, decision.facts, response_bytes)
+        used, source = measured_or_bounded(usage, facts, response_bytes)
     else:
-        used, source = Usage(decision.facts.input_tokens_bound, 0), BOUNDED
+        # A call for a whole answer goes on at the provider; a stream has ended before its first word.
+        used, source = Usage(facts.input_tokens_bound, 0 if facts.stream else usual_output(facts)), BOUNDED
     return RequestCancelled(
         at_us=at_us,
         attempt=decision.attempt,
@@ -121,8 +124,11 @@ def broken_off(
     )
 
 
-def attempt_failed(decision: RouteDecided, failure: Failure, *, at_us: int, elapsed_us: int) -> AttemptFailed:
-    """Record an attempt that did not succeed."""
+def attempt_failed(
+    decision: RouteDecided, failure: Failure, *, at_us: int, elapsed_us: int, is_settled_later: bool = False
+) -> AttemptFailed:
+    """Record an attempt that did not succeed; `is_settled_later` if what it cost will be told by the end."""
+    is_free = is_settled_later or not may_be_charged(failure)
     return AttemptFailed(
         at_us=at_us,
         attempt=decision.attempt,
@@ -136,7 +142,13 @@ def attempt_failed(decision: RouteDecided, failure: Failure, *, at_us: int, elap
         retry_after_us=failure.retry_after_us,
         elapsed_us=elapsed_us,
         sent=failure.sent,
+        charged_nano_usd=0 if is_free else decision.chosen.cost_bound_nano_usd or 0,
     )
+
+
+def may_be_charged(failure: Failure) -> bool:
+    """Tell whether a provider may bill a failed call: one that it got and did not refuse."""
+    return failure.sent and (failure.status is None or failure.status < 400)
 
 
 def whole(answer: UpstreamAnswer) -> Outcome:

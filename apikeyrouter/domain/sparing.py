@@ -37,7 +37,8 @@ def spare(
 def _reasons(state: RouterState, pool: Pool, avoided: Sequence[str], capacity: Capacity | None) -> bool:
     """Tell whether any rule might apply; mostly none does, and this is cheap."""
     runs_dry = capacity is not None and bool((capacity.exhaustion >= RUNNING_DRY).any())
-    return bool(avoided or state.columns.trials or state.unwell or pool.pinned is not None or runs_dry)
+    special = pool.pinned is not None or pool.cheaper is not None
+    return bool(avoided or state.columns.trials or state.unwell or special or runs_dry)
 
 
 def _rules(
@@ -47,6 +48,8 @@ def _rules(
     denied = state.denied.get(question.facts.model)
     if denied:
         yield "model_denied", np.isin(rows, sorted(denied))
+    if pool.cheaper is not None:
+        yield "over_budget", ~pool.cheaper
     if pool.pinned is not None:
         yield "other_key_pinned", ~pool.pinned
     if question.avoided:

@@ -8,9 +8,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from apikeyrouter.domain.budget_folds import BUDGET_FOLDS
+from apikeyrouter.domain.budgets import Budgets
 from apikeyrouter.domain.catalogue_folds import CATALOGUE_FOLDS, Provider
 from apikeyrouter.domain.columns import KeyColumns
-from apikeyrouter.domain.events import Event, EventRef, NewEvent, Prices, Recorded
+from apikeyrouter.domain.events import Event, EventRef, ModelsEquated, NewEvent, Prices, Recorded
 from apikeyrouter.domain.keys import Key
 from apikeyrouter.domain.price_book import PriceBook
 from apikeyrouter.domain.provider_health import Health, ProviderHealth
@@ -21,6 +23,7 @@ MOST_DENIED_MODELS = 1_000
 """Clients choose the names of models, so what is remembered by them is bounded; the oldest is dropped."""
 
 _EVOLVE: dict[type[Event], Callable[["RouterState", str, int, Any], None]] = {
+    **BUDGET_FOLDS,
     **CATALOGUE_FOLDS,
     **REQUEST_FOLDS,
 }
@@ -46,6 +49,8 @@ class RouterState:
         self.health: dict[str, ProviderHealth] = {}
         self.unwell: dict[str, int | None] = {}
         self.quotas = Quotas()
+        self.budgets = Budgets()
+        self.equated: dict[str, ModelsEquated] = {}
         self.refusals_us: dict[str, deque[int]] = {}
         self.denied: dict[str, set[int]] = {}
         self.next_wake_us: int | None = None
@@ -66,6 +71,7 @@ class RouterState:
         """Let what has left its window go; return the present, which never lies before the latest event."""
         now_us = self.latest_us = max(self.latest_us, now_us)
         self.quotas.accounts.advance(now_us)
+        self.budgets.advance(now_us)
         return now_us
 
     def fold(self, events: Iterable[Recorded]) -> "RouterState":

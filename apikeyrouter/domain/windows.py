@@ -12,7 +12,7 @@ import msgspec
 from apikeyrouter.domain.models.system_error import InvalidRequestError
 
 Kind = Literal["fixed", "rolling", "bucket"]
-Unit = Literal["second", "minute", "hour", "day", "month"]
+Unit = Literal["second", "minute", "hour", "day", "week", "month", "total", "custom"]
 
 SECOND_US: Final = 1_000_000
 MINUTE_US: Final = 60 * SECOND_US
@@ -23,8 +23,12 @@ LENGTH_US: Final[dict[Unit, int]] = {
     "minute": MINUTE_US,
     "hour": HOUR_US,
     "day": DAY_US,
+    "week": 7 * DAY_US,
     "month": 30 * DAY_US,
+    "total": 1 << 62,
 }
+FOR_EVER: Final = (0, 1 << 62)
+"""The one window that is never over."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -36,23 +40,37 @@ _OF_THE_MACHINE = frozenset({"localtime", "posixrules", "posix", "right", "Facto
 class Window(msgspec.Struct, frozen=True):
     """A stretch of time with a limit: fixed ones follow the clock on the wall, rolling ones the present.
 
-    A bucket holds a limit's worth and fills up evenly, a full one within the length of the window.
+    A bucket holds a limit's worth and fills up evenly, a full one within the length of the window. A custom
+    window is `seconds` long; fixed ones of these begin at multiples of their length since 1970, local time.
     """
 
     kind: Kind
     unit: Unit
     zone: str = "UTC"
+    seconds: int = 0
 
     @property
     def length_us(self) -> int:
         """Return the length of a rolling window, the usual one of a fixed, the time that fills a bucket."""
-        return LENGTH_US[self.unit]
+        return self.seconds * SECOND_US if self.unit == "custom" else LENGTH_US[self.unit]
+
+
+def moment(at_us: int) -> datetime:
+    """Return an instant for people, in UTC."""
+    return _EPOCH + timedelta(microseconds=at_us)
+
+
+def instant(at_us: int) -> str:
+    """Write an instant for people, to the second, in UTC."""
+    return f"{moment(at_us):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def bounds(window: Window, at_us: int) -> tuple[int, int]:
     """Return start and end of the fixed window that an instant lies in; the end belongs to the next one."""
+    if window.unit == "total":
+        return FOR_EVER
     zone = zone_named(window.zone)
-    if window.unit in {"day", "month"}:
+    if window.unit in {"day", "week", "month"}:
         return _calendar_bounds(zone, window.unit, at_us)
     return _clock_bounds(zone, window.length_us, at_us)
 
@@ -87,6 +105,8 @@ def _clock_bounds(zone: tzinfo, unit_us: int, at_us: int) -> tuple[int, int]:
 
 def _calendar_bounds(zone: tzinfo, unit: Unit, at_us: int) -> tuple[int, int]:
     first = _local(zone, at_us).date()
+    if unit == "week":
+        first -= timedelta(days=first.weekday())
     if unit == "month":
         first = first.replace(day=1)
     after = _next(first, unit)
@@ -97,8 +117,8 @@ def _calendar_bounds(zone: tzinfo, unit: Unit, at_us: int) -> tuple[int, int]:
 
 
 def _next(first: date, unit: Unit) -> date:
-    if unit == "day":
-        return first + timedelta(days=1)
+    if unit != "month":
+        return first + timedelta(days=7 if unit == "week" else 1)
     return (first + timedelta(days=31)).replace(day=1)
 
 

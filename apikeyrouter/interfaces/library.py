@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from apikeyrouter.application.audit import Trail, trail
 from apikeyrouter.application.intake import Wish, address, order
+from apikeyrouter.application.origin import origin_of
 from apikeyrouter.application.passage import Order, Passage
 from apikeyrouter.bootstrap import Node, open_node
 from apikeyrouter.domain.explanation import explain
@@ -22,9 +23,9 @@ from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.domain.models.system_response import ResponseMetadata, SystemResponse, TokenUsage
 from apikeyrouter.domain.objectives import policy_of
 from apikeyrouter.domain.settlement import measured_or_bounded
+from apikeyrouter.interfaces.cost_controller import CostController
 from apikeyrouter.interfaces.key_changes import merged_metadata
 from apikeyrouter.interfaces.key_queries import KeyQueries
-from apikeyrouter.interfaces.price_queries import CostQueries
 from apikeyrouter.interfaces.quota_queries import QuotaQueries
 from apikeyrouter.interfaces.views import api_key
 from apikeyrouter.settings import RouterSettings
@@ -142,7 +143,8 @@ class ApiKeyRouter:
     async def route(self, intent: Intent, objective: Objective = None) -> SystemResponse:
         """Serve an intent by the best key for the objective.
 
-        Raises `NoEligibleKeysError`, `ProviderError`, `InvalidRequestError`, `LogUnavailableError`.
+        Raises `BudgetExceededError`, `PriceUnknownError`, `NoEligibleKeysError`, `ProviderError`,
+        `InvalidRequestError`, `LogUnavailableError`.
         """
         node = await self._open()
         passage, answer = await node.route.execute(self._order(node, intent, objective, stream=False))
@@ -184,9 +186,9 @@ class ApiKeyRouter:
         return QuotaQueries(self._open)
 
     @property
-    def cost_controller(self) -> CostQueries:
-        """Questions about money: what models cost, by whose word, and what another book of prices says."""
-        return CostQueries(self._open)
+    def cost_controller(self) -> CostController:
+        """Money: budgets, prices, and which models may stand in for which."""
+        return CostController(self._open)
 
     async def _open(self) -> Node:
         if self._node is None:
@@ -212,7 +214,9 @@ class ApiKeyRouter:
             provider_id=provider_id,
             stream=stream,
             needs=("tools",) if parameters.get("tools") else (),
-            output_tokens_bound=_output_bound(parameters),
+            output_tokens_bound=_output_bound(parameters) * _choices(parameters),
+            choices=_choices(parameters),
+            origin=origin_of(parsed.client_id, parsed.team, parsed.tags),
         )
         return order(wish, policy_of(objective or node.settings.objective), _encode(body))
 
@@ -251,6 +255,11 @@ def _output_bound(parameters: Mapping[str, Any]) -> int:
     return asked if isinstance(asked, int) and not isinstance(asked, bool) and asked > 0 else 0
 
 
+def _choices(parameters: Mapping[str, Any]) -> int:
+    asked = parameters.get("n")
+    return asked if isinstance(asked, int) and not isinstance(asked, bool) and asked > 0 else 1
+
+
 def _response(passage: Passage, answer: UpstreamAnswer) -> SystemResponse:
     decision = passage.chosen
     usage, source = measured_or_bounded(answer.usage, decision.facts, len(answer.body))
@@ -261,7 +270,7 @@ def _response(passage: Passage, answer: UpstreamAnswer) -> SystemResponse:
         request_id=passage.request_id,
         cost=CostEstimate.from_nano_usd(passage.cost_nano_usd),
         metadata=ResponseMetadata(
-            model_used=answer.model or decision.facts.model,
+            model_used=answer.model or decision.model,
             tokens_used=TokenUsage(
                 input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, source=source
             ),

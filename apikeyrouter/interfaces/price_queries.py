@@ -40,10 +40,3 @@ class PriceQueries:
         node = await self._open_node()
         told = None if prices is None else parse_prices(prices)
         await node.prices.set_price(provider_id, model, told, actor=ACTOR)
-
-
-class CostQueries:
-    """Questions about money."""
-
-    def __init__(self, open_node: Callable[[], Awaitable[Node]]) -> None:
-        self.prices = PriceQueries(open_node)

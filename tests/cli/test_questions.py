@@ -149,7 +149,7 @@ class TestReplay:
 def _change_a_score(log) -> int:
     connection = sqlite3.connect(log)
     select = (
-        "SELECT notification_id, state FROM stored_events WHERE topic = 'request.decided.v2' ORDER BY 1 DESC"
+        "SELECT notification_id, state FROM stored_events WHERE topic = 'request.decided.v3' ORDER BY 1 DESC"
     )
     position, state = connection.execute(select).fetchone()
     event = json.loads(state)

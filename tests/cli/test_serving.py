@@ -167,7 +167,7 @@ def test_following_the_log(processes, provider):
             stored = [json.loads(follower.stdout.readline()) for _ in range(4)]
             assert [event["position"] for event in stored] == [1, 2, 3, 4]
             ask(server.url)
-            assert json.loads(follower.stdout.readline())["name"] == "request.decided.v2"
+            assert json.loads(follower.stdout.readline())["name"] == "request.decided.v3"
             follower.send_signal(signal.SIGINT)
             assert follower.wait(timeout=20) == 0
 

@@ -13,7 +13,8 @@ from apikeyrouter.domain.events import (
     RouteRefused,
     quota_stream,
 )
-from apikeyrouter.domain.pools import USUAL_OUTPUT_TOKENS, pool_for
+from apikeyrouter.domain.output_bounds import USUAL_OUTPUT_TOKENS
+from apikeyrouter.domain.pools import pool_for
 from apikeyrouter.domain.routing import decide
 from apikeyrouter.domain.state import RouterState
 
@@ -79,7 +80,7 @@ def test_a_key_is_refused_for_its_quota_exactly_if_an_account_has_not_enough_lef
     if isinstance(decision, RouteDecided):
         key_id = decision.chosen.key_id
         assert fits_by_hand(world, key_id, question)
-        assert decision.reserved == reserved_for(world.state, key_id, question.facts)
+        assert decision.reserved == reserved_for(world.state, key_id, model, question.facts)
         assert len(decision.reserved) == len(world.state.quotas.rows_for(key_id, model))
 
 

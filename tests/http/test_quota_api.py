@@ -273,12 +273,12 @@ async def test_the_trail_shows_waits_and_reservations(provider):
         api = Api(proxy)
         trails = [await api("GET", f"/requests/{answer.headers['x-request-id']}") for answer in answers]
         names = [[event["name"] for event in trail["events"]] for trail in trails]
-        assert ["request.deferred.v1", "request.decided.v2", "request.completed.v2"] in names
+        assert ["request.deferred.v2", "request.decided.v3", "request.completed.v2"] in names
         for answer, told in zip(answers, names, strict=True):
-            assert ("x-akr-queued-ms" in answer.headers) == ("request.deferred.v1" in told)
+            assert ("x-akr-queued-ms" in answer.headers) == ("request.deferred.v2" in told)
             assert float(answer.headers["x-akr-overhead-ms"]) >= 0
         for trail in trails:
-            decided = next(event for event in trail["events"] if event["name"] == "request.decided.v2")
+            decided = next(event for event in trail["events"] if event["name"] == "request.decided.v3")
             account = f"key-{proxy.key_ids['a']}/requests/minute"
             assert decided["data"]["reserved"] == [[account, 1]]
             assert trail["missing_evidence"] == []

@@ -72,7 +72,7 @@ class TestEveryEnding:
             await in_good_order(node)
 
     async def test_a_client_that_leaves_before_the_answer_is_counted_by_what_was_asked(self, clock):
-        """The provider has the prompt: a request and its bound of input tokens stay, the rest is free."""
+        """The provider has the prompt and goes on with the answer: a request and its whole bound stay."""
         async with ScriptedProvider(scripted(a=KeyScript(hold=True))) as provider, running_node() as node:
             (key_id,) = await provide(node, provider, a=LIMITS)
             asked = asyncio.create_task(ask(node))
@@ -80,7 +80,7 @@ class TestEveryEnding:
             assert standing(node, key_id) == ((0, 1), (0, BOUND))
             asked.cancel()
             await asyncio.wait([asked])
-            assert standing(node, key_id) == ((1, 0), (BOUND - 8, 0))
+            assert standing(node, key_id) == ((1, 0), (BOUND, 0))
             await in_good_order(node)
 
     async def test_a_client_that_leaves_in_mid_stream_is_counted_by_no_more_than_was_held(self, clock):

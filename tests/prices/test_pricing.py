@@ -20,6 +20,7 @@ from apikeyrouter.domain.events import (
 )
 from apikeyrouter.domain.interfaces.provider_adapter import Usage
 from apikeyrouter.domain.offered import OfferedModel
+from apikeyrouter.domain.pool_costs import cost_bounds
 from apikeyrouter.domain.pools import build_pool
 from apikeyrouter.domain.pricing import (
     Price,
@@ -175,7 +176,7 @@ class TestTheBoundsOfAPool:
             _member(state, f"p{number}", price)
         needs = ("vision", "audio") if media else ()
         pool = build_pool(state, RequestFacts(operation="chat", model="m", needs=needs))
-        bounds = pool.cost_bounds(usage.input_tokens, usage.output_tokens)
+        bounds = cost_bounds(pool.cost_steps, usage.input_tokens, usage.output_tokens)
         for price, bound in zip(prices, bounds.tolist(), strict=True):
             if price is None:
                 assert bound < 0

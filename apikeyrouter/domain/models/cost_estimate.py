@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict
 
-from apikeyrouter.domain.pricing import NANO_PER_USD
+from apikeyrouter.domain.pricing import usd
 
 
 class CostEstimate(BaseModel):
@@ -18,4 +18,4 @@ class CostEstimate(BaseModel):
     @classmethod
     def from_nano_usd(cls, nano_usd: int | None) -> "CostEstimate":
         """Convert from the integer that the log holds."""
-        return cls(amount=None if nano_usd is None else Decimal(nano_usd) / NANO_PER_USD)
+        return cls(amount=None if nano_usd is None else usd(nano_usd))

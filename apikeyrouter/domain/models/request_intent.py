@@ -17,6 +17,7 @@ class Message(BaseModel):
 class RequestIntent(BaseModel):
     """A request for a model. Without a provider, every provider that serves the model is a candidate.
 
+    `client_id`, `team` and `tags` say for whom it is: budgets and reports use them, providers never see them.
     `parameters` and further fields of OpenAI's dialect (tools, temperature, …) pass through as they are.
     """
 
@@ -26,3 +27,6 @@ class RequestIntent(BaseModel):
     messages: list[Message] = Field(min_length=1)
     provider_id: str | None = None
     parameters: dict[str, Any] = {}
+    client_id: str | None = None
+    team: str | None = None
+    tags: tuple[str, ...] = ()

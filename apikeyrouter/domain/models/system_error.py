@@ -1,5 +1,7 @@
 """The error tree: each error carries a category, a message for people, and whether a retry helps."""
 
+from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 
@@ -91,6 +93,43 @@ class NoEligibleKeysError(SystemError):
     def __init__(self, message: str, *, excluded: dict[str, int] | None = None, **details: object) -> None:
         super().__init__(message, **details)  # type: ignore[arg-type]  # the base names and checks them
         self.excluded = excluded or {}
+
+
+class BudgetExceededError(SystemError):
+    """The request does not fit into a hard budget. Amounts are exact US dollars.
+
+    `resets_at` is when it would fit if nothing else was spent; None where time alone gives nothing back.
+    """
+
+    category = ErrorCategory.BudgetExceeded
+    code = "insufficient_quota"
+    http_status = 429
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        budget_id: str,
+        limit: Decimal,
+        remaining: Decimal,
+        needed: Decimal,
+        resets_at: datetime | None,
+        **details: object,
+    ) -> None:
+        super().__init__(message, **details)  # type: ignore[arg-type]  # the base names and checks them
+        self.budget_id = budget_id
+        self.limit = limit
+        self.remaining = remaining
+        self.needed = needed
+        self.resets_at = resets_at
+
+
+class PriceUnknownError(SystemError):
+    """A hard budget would have to pay for a model whose price is not known."""
+
+    category = ErrorCategory.BudgetExceeded
+    code = "price_unknown"
+    http_status = 400
 
 
 class ProviderError(SystemError):

@@ -65,3 +65,15 @@ class PriceSet(Event, frozen=True, kw_only=True, gc=False):
     provider_id: str
     model: str
     prices_nano_usd_per_million: Prices | None = None
+
+
+class ModelsEquated(Event, frozen=True, kw_only=True, gc=False):
+    """An administrator said what may serve requests for a model: equals always, cheaper ones by downgrade.
+
+    Both empty: only the model itself again.
+    """
+
+    actor: str
+    model: str
+    equivalents: tuple[str, ...] = ()
+    cheaper: tuple[str, ...] = ()

@@ -19,6 +19,9 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_def
     body_sha256: str = ""
     client_id: str | None = None
     correlation_id: str | None = None
+    team: str | None = None
+    tags: tuple[str, ...] = ()
+    choices: int = 1
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -37,6 +40,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=
     min_quality: float | None = None
     providers: tuple[str, ...] | None = None
     excluded_providers: tuple[str, ...] = ()
+    downgrade: bool = False
 
 
 ALL_ROOM, NO_DANGER = 1.0, 0.0
@@ -46,7 +50,8 @@ ALL_ROOM, NO_DANGER = 1.0, 0.0
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One key as the decision saw it: the scores, each in [0, 1], and the events they came from.
 
-    `exhaustion` is the probability that its tightest quota runs out before it is given back.
+    `exhaustion` is the probability that its tightest quota runs out before it is given back. `model` is what
+    the provider is asked for, where that is another model than the request named.
     """
 
     key_id: str
@@ -66,6 +71,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
     load_ref: EventRef | None = None
     outcome_ref: EventRef | None = None
     quota_ref: EventRef | None = None
+    model: str | None = None
+    expected_cost_nano_usd: int | None = None
+    budget_ref: EventRef | None = None
 
 
 class Exclusion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -83,11 +91,25 @@ class Reserved(msgspec.Struct, frozen=True, array_like=True, gc=False):
     amount: int
 
 
+class Shortfall(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The budget that a request does not fit into, and when it would by time alone; None: never."""
+
+    budget_id: str
+    scope: str
+    scope_id: str | None = None
+    limit_nano_usd: int
+    remaining_nano_usd: int
+    needed_nano_usd: int
+    fits_at_us: int | None = None
+
+
 class RouteDecided(Event, frozen=True, kw_only=True, gc=False):
-    """A key was chosen, and its share of load and quotas reserved, before any call was made.
+    """A key was chosen, and its share of load, quotas and budgets reserved, before any call was made.
 
     `as_of` is the log position that the state stood at; `excluded` counts refused keys by rule, those
-    spared in favour of others included. `rules` is the version of the rules that decided.
+    spared in favour of others included. `rules` is the version of the rules that decided. `over_budget` are
+    the soft budgets that this may run over, `output_tokens_capped` the bound that the call is given since
+    neither its caller nor its model has one, and a hard budget needs one.
     """
 
     rules: int
@@ -104,12 +126,20 @@ class RouteDecided(Event, frozen=True, kw_only=True, gc=False):
     tried: tuple[str, ...] = ()
     avoided: tuple[str, ...] = ()
     reserved: tuple[Reserved, ...] = ()
+    over_budget: tuple[str, ...] = ()
+    output_tokens_capped: int | None = None
+
+    @property
+    def model(self) -> str:
+        """The model that the provider is asked for."""
+        return self.chosen.model or self.facts.model
 
 
 class RouteRefused(Event, frozen=True, kw_only=True, gc=False):
     """No key was eligible: the same record as a decision, without a choice.
 
-    `retry_at_us` is when, as far as is known, the request could be served.
+    `retry_at_us` is when, as far as is known, the request could be served; `shortfall` the budget that
+    refuses it, where that is the reason.
     """
 
     rules: int
@@ -124,6 +154,7 @@ class RouteRefused(Event, frozen=True, kw_only=True, gc=False):
     exclusions: tuple[Exclusion, ...] = ()
     tried: tuple[str, ...] = ()
     avoided: tuple[str, ...] = ()
+    shortfall: Shortfall | None = None
 
 
 class RouteDeferred(Event, frozen=True, kw_only=True, gc=False):
@@ -145,7 +176,8 @@ class AttemptFailed(Event, frozen=True, kw_only=True, gc=False):
     """One upstream call did not succeed. `sent` is false when nothing can have reached the provider.
 
     `effect` is what the failure meant for the key when it happened, and `blames_provider` whether it
-    counts against the provider, so that folds never consult a table that may have changed since.
+    counts against the provider, so that folds never consult a table that may have changed since. A call that
+    was sent and never answered may be charged for: `charged_nano_usd` is the bound of that.
     """
 
     attempt: int
@@ -159,3 +191,4 @@ class AttemptFailed(Event, frozen=True, kw_only=True, gc=False):
     retry_after_us: int | None = None
     elapsed_us: int
     sent: bool = True
+    charged_nano_usd: int = 0

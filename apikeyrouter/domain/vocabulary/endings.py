@@ -74,8 +74,12 @@ class RequestCancelled(Consumption, frozen=True, kw_only=True, gc=False):
 
 
 class RequestReleased(Event, frozen=True, kw_only=True, gc=False):
-    """Recovery closed a request whose process died: its reservation is free, its outcome unknown."""
+    """A request was closed without an outcome: its process died, or its client left before the call.
+
+    What a dead process may have sent counts as consumed at its bound, `charged_nano_usd` of money.
+    """
 
     attempt: int
     key_id: str
     trigger: str
+    charged_nano_usd: int = 0

@@ -4,6 +4,8 @@ from apikeyrouter.application.passage import Passage
 from apikeyrouter.domain.pricing import NANO_PER_USD
 
 OBJECTIVE = b"x-akr-objective"
+DOWNGRADE = b"x-akr-downgrade"
+CLIENT, TEAM, TAGS = b"x-akr-client", b"x-akr-team", b"x-akr-tags"
 CORRELATION_ID = b"x-correlation-id"
 
 JSON = (b"content-type", b"application/json")
@@ -27,13 +29,17 @@ def routing(passage: Passage) -> list[str]:
         f"x-akr-request-id: {passage.request_id}",
         f"x-akr-decision: {passage.stream}/{passage.attempt}",
         f"x-akr-provider: {chosen.provider_id}",
-        f"x-akr-model: {decision.facts.model}",
+        f"x-akr-model: {decision.model}",
         f"x-akr-key-id: {chosen.key_id}",
         f"x-akr-attempts: {passage.attempt}",
         f"x-akr-fallbacks: {passage.attempt - 1}",
         f"x-akr-log-position: {decision.as_of + 1}",
         f"x-akr-policy: {decision.policy.objective}",
     ]
+    if decision.over_budget:
+        lines.append(f"x-akr-over-budget: {','.join(decision.over_budget)}")
+    if decision.output_tokens_capped is not None:
+        lines.append(f"x-akr-output-tokens-capped: {decision.output_tokens_capped}")
     if passage.cost_nano_usd is not None:
         lines.append(f"x-akr-cost-usd: {usd(passage.cost_nano_usd)}")
     if passage.queued_us:

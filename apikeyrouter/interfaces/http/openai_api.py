@@ -4,33 +4,27 @@ from collections.abc import Awaitable, Callable
 
 from apikeyrouter.bootstrap import Node
 from apikeyrouter.domain.models.system_error import (
-    InvalidRequestError,
     SystemError,  # noqa: A004 - the published name
 )
-from apikeyrouter.domain.objectives import policy_of
 from apikeyrouter.interfaces.http.asgi import (
     CancelledWhenClientLeaves,
     ClientGoneError,
     Receive,
     Scope,
     Send,
-    header,
     read_body,
     send_answer,
 )
+from apikeyrouter.interfaces.http.callers import caller_of
 from apikeyrouter.interfaces.http.headers import (
-    CORRELATION_ID,
     EVENT_STREAM_LINES,
     JSON_LINE,
-    OBJECTIVE,
     routing,
 )
 from apikeyrouter.interfaces.http.heads import send_head
 from apikeyrouter.interfaces.http.openai_errors import body_of, error_event, headers_of
 from apikeyrouter.interfaces.http.openai_requests import Asked, parse_chat, parse_embeddings
 from apikeyrouter.interfaces.http.usage_events import without_usage_events
-
-LONGEST_CORRELATION_ID = 128
 
 Handler = Callable[[Node, Scope, Receive, Send], Awaitable[None]]
 
@@ -56,7 +50,7 @@ Parse = Callable[..., Asked]
 async def _serve(node: Node, scope: Scope, receive: Receive, send: Send, parse: Parse) -> None:
     try:
         raw = await read_body(scope, receive, node.settings.max_body_bytes)
-        asked = parse(raw, node.state, policy_of(_objective(node, scope)), _correlation_id(scope))
+        asked = parse(raw, node.state, caller_of(node, scope))
         with CancelledWhenClientLeaves(receive):
             await (_stream if asked.stream else _whole)(node, asked, scope, send)
     except SystemError as error:
@@ -89,20 +83,3 @@ async def _stream(node: Node, asked: Asked, scope: Scope, send: Send) -> None:
             await send({"type": "http.response.body", "body": b""})
     finally:
         stream.close()
-
-
-def _objective(node: Node, scope: Scope) -> str:
-    asked = header(scope, OBJECTIVE)
-    return node.settings.objective if asked is None else asked.decode("latin-1")
-
-
-def _correlation_id(scope: Scope) -> str | None:
-    given = header(scope, CORRELATION_ID)
-    if given is None:
-        return None
-    text = given.decode("latin-1")
-    if not text.isprintable() or not text.isascii() or len(text) > LONGEST_CORRELATION_ID:
-        raise InvalidRequestError(
-            f"x-correlation-id must be at most {LONGEST_CORRELATION_ID} printable ASCII characters"
-        )
-    return text

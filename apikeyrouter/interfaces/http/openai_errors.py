@@ -5,6 +5,7 @@ from math import ceil
 import msgspec
 
 from apikeyrouter.domain.models.system_error import (
+    BudgetExceededError,
     ProviderError,
     SystemError,  # noqa: A004 - the published name
 )
@@ -48,8 +49,21 @@ def headers_of(error: SystemError, body: bytes) -> Headers:
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % ceil(error.retry_after)))
         headers.append((b"retry-after-ms", b"%d" % ceil(error.retry_after * 1000)))
+    if isinstance(error, BudgetExceededError):
+        headers += _of_budget(error)
     if not error.retryable:
         headers.append((b"x-should-retry", b"false"))
+    return headers
+
+
+def _of_budget(error: BudgetExceededError) -> Headers:
+    headers = [
+        (b"x-akr-budget", error.budget_id.encode()),
+        (b"x-akr-budget-limit-usd", f"{error.limit:f}".encode()),
+        (b"x-akr-budget-remaining-usd", f"{error.remaining:f}".encode()),
+    ]
+    if error.resets_at is not None:
+        headers.append((b"x-akr-budget-resets-at", error.resets_at.isoformat().encode()))
     return headers
 
 

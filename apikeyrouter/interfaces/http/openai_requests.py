@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from apikeyrouter.application.intake import Wish, address, order
+from apikeyrouter.application.origin import Origin
 from apikeyrouter.application.passage import Order
 from apikeyrouter.domain.events import Policy
 from apikeyrouter.domain.models.system_error import InvalidRequestError
@@ -51,6 +52,14 @@ _decode_embeddings = msgspec.json.Decoder(EmbeddingsBody).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
+class Caller(msgspec.Struct, frozen=True):
+    """What the headers of a request say: what it is to be routed by, and whom it is from."""
+
+    policy: Policy
+    correlation_id: str | None
+    origin: Origin
+
+
 class Asked(msgspec.Struct, frozen=True):
     """An order, and what its answer must look like."""
 
@@ -59,7 +68,7 @@ class Asked(msgspec.Struct, frozen=True):
     wants_usage: bool
 
 
-def parse_chat(raw: bytes, state: RouterState, policy: Policy, correlation_id: str | None) -> Asked:
+def parse_chat(raw: bytes, state: RouterState, caller: Caller) -> Asked:
     """Read a chat request, or raise `InvalidRequestError` that says what is wrong."""
     body = _strictly(_decode_chat, raw)
     _check_chat(body)
@@ -76,18 +85,26 @@ def parse_chat(raw: bytes, state: RouterState, policy: Policy, correlation_id: s
         stream=stream,
         needs=("tools",) if body.tools else (),
         output_tokens_bound=(body.max_completion_tokens or body.max_tokens or 0) * (body.n or 1),
-        correlation_id=correlation_id,
+        choices=body.n or 1,
+        correlation_id=caller.correlation_id,
+        origin=caller.origin,
     )
-    return Asked(order(wish, policy, _changed(raw, changes)), stream, wants_usage)
+    return Asked(order(wish, caller.policy, _changed(raw, changes)), stream, wants_usage)
 
 
-def parse_embeddings(raw: bytes, state: RouterState, policy: Policy, correlation_id: str | None) -> Asked:
+def parse_embeddings(raw: bytes, state: RouterState, caller: Caller) -> Asked:
     """Read an embeddings request, or raise `InvalidRequestError` that says what is wrong."""
     body = _strictly(_decode_embeddings, raw)
     provider_id, model = address(state, _checked_model(body.model))
     changes = {} if model == body.model else {"model": model}
-    wish = Wish(operation="embeddings", model=model, provider_id=provider_id, correlation_id=correlation_id)
-    return Asked(order(wish, policy, _changed(raw, changes)), stream=False, wants_usage=False)
+    wish = Wish(
+        operation="embeddings",
+        model=model,
+        provider_id=provider_id,
+        correlation_id=caller.correlation_id,
+        origin=caller.origin,
+    )
+    return Asked(order(wish, caller.policy, _changed(raw, changes)), stream=False, wants_usage=False)
 
 
 def _strictly(decode: Any, raw: bytes) -> Any:
