@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 
 import httpx
 import pytest
@@ -9,8 +10,9 @@ import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import QUESTION, running_proxy, scripted
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from apikeyrouter.interfaces.http.heads import checked
+from apikeyrouter.interfaces.http.heads import WHOLE_HEADS, checked
 from apikeyrouter.interfaces.scripted_provider import ScriptedProvider
 
 CONTROLS = [chr(code) for code in (*range(0x09), *range(0x0A, 0x20), 0x7F)]
@@ -101,3 +103,21 @@ def test_no_line_with_a_control_character_gets_out(lines, data, control):
     lines[place] = lines[place][:cut] + control + lines[place][cut:]
     with pytest.raises(ValueError, match="control character"):
         checked(lines)
+
+
+async def test_a_request_leaves_no_garbage_behind_for_the_collector():
+    """What an answered request has used is freed by reference counts, or memory grows between collections."""
+    async with ScriptedProvider(scripted("a")) as provider, running_proxy() as proxy:
+        await proxy.provide(provider, "a")
+        for stream in (False, True):
+            await proxy.ask(stream=stream)
+        gc.collect()
+        gc.disable()
+        try:
+            for stream in (False, True):
+                await proxy.ask(stream=stream)
+            cycles = [one for one in gc.get_objects() if isinstance(one, RequestResponseCycle)]
+            left = [one for one in cycles if WHOLE_HEADS in one.scope.get("extensions", {})]
+        finally:
+            gc.enable()
+    assert len(left) <= 1  # that of the open connection

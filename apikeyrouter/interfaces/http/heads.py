@@ -4,8 +4,7 @@ uvicorn searches every name and every value with a regular expression, and a rou
 Under our own server an ASGI extension takes the whole head instead.
 """
 
-from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -23,7 +22,7 @@ class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, which offers its applications to write a head at once."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.scope["extensions"] = {WHOLE_HEADS: {"write": partial(_write, cycle)}}
+        cycle.scope["extensions"] = _EXTENSIONS
         super()._start_asgi_task(cycle, app)
 
 
@@ -32,7 +31,7 @@ async def send_head(scope: Scope, send: Send, lines: Lines, body_bytes: int | No
     block = checked(lines)
     extension = scope.get("extensions", {}).get(WHOLE_HEADS)
     if extension is not None:
-        extension["write"](block, body_bytes)
+        extension["write"](send, block, body_bytes)
         return
     headers = [tuple(line.split(b": ", 1)) for line in block.split(b"\r\n")]
     if body_bytes is not None:
@@ -49,8 +48,13 @@ def checked(lines: Lines) -> bytes:
     return block
 
 
-def _write(cycle: RequestResponseCycle, block: bytes, body_bytes: int | None) -> None:
-    """Do what `cycle.send` does with an `http.response.start`."""
+def _write(send: Send, block: bytes, body_bytes: int | None) -> None:
+    """Do what `send` does with an `http.response.start`.
+
+    The connection's cycle is found by its `send`. Were it kept here, it would hold itself through its scope,
+    and each request would wait for the garbage collector.
+    """
+    cycle: RequestResponseCycle = send.__self__  # type: ignore[attr-defined]
     if cycle.disconnected:
         return
     cycle.response_started = True
@@ -61,3 +65,6 @@ def _write(cycle: RequestResponseCycle, block: bytes, body_bytes: int | None) ->
     framing = b"transfer-encoding: chunked" if body_bytes is None else b"content-length: %d" % body_bytes
     closing = b"" if cycle.keep_alive else b"\r\nconnection: close"
     cycle.transport.write(b"HTTP/1.1 200 OK\r\n%b%b\r\n%b%b\r\n\r\n" % (ours, block, framing, closing))
+
+
+_EXTENSIONS: Final[dict[str, dict[object, object]]] = {WHOLE_HEADS: {"write": _write}}
