@@ -52,7 +52,7 @@ class Budgeting:
         at_us = self._clock.now_us()
         self._journal.state.advance(at_us)
         budget = self.budget(budget_id)
-        ends_us = self._journal.state.budgets.accounts.ends_us.item(budget.row)
+        ends_us = self._journal.state.budgets.ends_us(budget)
         event = budget_acts.top_up(
             budget, amount_nano_usd, at_us=at_us, ends_us=ends_us, actor=actor, reason=reason
         )
@@ -70,15 +70,15 @@ class Budgeting:
         self, model: str, equivalents: tuple[str, ...], cheaper: tuple[str, ...], *, actor: str
     ) -> None:
         """Say which models may serve requests for a model: equals always, cheaper ones by downgrade."""
-        others = (*equivalents, *cheaper)
-        if len({model, *others}) != 1 + len(others):
+        names = [checked_name(each) for each in (model, *equivalents, *cheaper)]
+        if len(set(names)) != len(names):
             raise InvalidRequestError("each model may be named once, and none for itself", param="models")
         event = ModelsEquated(
             at_us=self._clock.now_us(),
             actor=actor,
-            model=checked_name(model),
-            equivalents=tuple(checked_name(other) for other in equivalents),
-            cheaper=tuple(checked_name(other) for other in cheaper),
+            model=model,
+            equivalents=equivalents,
+            cheaper=cheaper,
         )
         await self._record(CATALOGUE_STREAM, event)
 

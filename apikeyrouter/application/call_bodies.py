@@ -18,5 +18,6 @@ def body_of(order: Order, decision: RouteDecided) -> bytes:
     if decision.chosen.model is not None:
         fields["model"] = decision.chosen.model
     if decision.output_tokens_capped is not None:
+        fields.pop("max_tokens", None)  # it bounds nothing, or no bound would have been missing
         fields["max_completion_tokens"] = decision.output_tokens_capped
     return msgspec.json.encode(fields)

@@ -1,16 +1,19 @@
 """From what an interface read to what the line needs: the facts of a request, sizes and hashes only."""
 
 from hashlib import sha256
+from typing import Final
 
 import msgspec
 
+from apikeyrouter.application.input_allowances import allowance_for
 from apikeyrouter.application.origin import NOBODY, Origin
 from apikeyrouter.application.passage import Order
 from apikeyrouter.domain.events import Policy, RequestFacts
 from apikeyrouter.domain.state import RouterState
 
-MEDIA_PARTS = {"vision": (b'"image_url"', b'"input_image"'), "audio": (b'"input_audio"',)}
-"""By what a body shows that a model must see or hear; such tokens may have prices of their own."""
+MOST_TOKENS: Final = 2**31 - 1
+MOST_CHOICES: Final = 128
+"""What OpenAI allows; the product of the two stays far from where sums would run over."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -39,14 +42,15 @@ def address(state: RouterState, model: str) -> tuple[str | None, str]:
 
 
 def order(wish: Wish, policy: Policy, body: bytes) -> Order:
-    """Put an order together; a body of n bytes makes at most n tokens in any byte-level tokenizer."""
+    """Put an order together, with a bound of its input: bytes of the body, and what may come beside them."""
+    allowance = allowance_for(wish.operation, body)
     facts = RequestFacts(
         operation=wish.operation,
         model=wish.model,
         provider_id=wish.provider_id,
         stream=wish.stream,
-        needs=wish.needs + _media_in(body),
-        input_tokens_bound=len(body),
+        needs=wish.needs + allowance.needs,
+        input_tokens_bound=allowance.bound(len(body)),
         output_tokens_bound=wish.output_tokens_bound,
         body_bytes=len(body),
         body_sha256=sha256(body).hexdigest(),
@@ -57,7 +61,3 @@ def order(wish: Wish, policy: Policy, body: bytes) -> Order:
         choices=wish.choices,
     )
     return Order(facts=facts, policy=policy, body=body)
-
-
-def _media_in(body: bytes) -> tuple[str, ...]:
-    return tuple(need for need, parts in MEDIA_PARTS.items() if any(body.find(part) >= 0 for part in parts))

@@ -6,6 +6,7 @@ from apikeyrouter.application.upkeep import Upkeep
 from apikeyrouter.domain.events import (
     LOG_STREAM,
     Event,
+    EventRef,
     NewEvent,
     NodeStarted,
     NodeStopped,
@@ -22,7 +23,10 @@ async def start_node(journal: Journal, clock: Clock, node_id: str, version: str)
     releases = _releases(journal, clock.now_us())
     for first in range(0, len(releases), RELEASES_PER_APPEND):
         await journal.settled(journal.record(releases[first : first + RELEASES_PER_APPEND]))
-    Upkeep(journal).drain_idle(clock.now_us())
+    upkeep = Upkeep(journal)
+    if journal.state.budgets.due:
+        upkeep.alert(clock.now_us(), EventRef(releases[-1].stream, releases[-1].version))
+    upkeep.drain_idle(clock.now_us())
     return len(releases)
 
 

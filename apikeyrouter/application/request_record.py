@@ -6,6 +6,8 @@ Whatever happens, a request comes to one end; if the log fails just then, the en
 import asyncio
 from contextlib import suppress
 
+import msgspec
+
 from apikeyrouter.application.journal import Journal, unavailable
 from apikeyrouter.application.learning import Learning
 from apikeyrouter.application.passage import Passage
@@ -135,10 +137,19 @@ class RequestRecord:
             return _released(passage, called, CLIENT_LEFT, at_us)
         if isinstance(error, LogUnavailableError | ShuttingDownError):
             return _released(passage, called, error.code, at_us)
-        return RequestFailed(at_us=at_us, attempts=passage.attempt, failure="internal_error", status=500)
+        return _broke_down(passage, called, at_us)
 
 
 CLIENT_LEFT = "client_left"
+
+
+def _broke_down(passage: Passage, key_id: str | None, at_us: int) -> RequestFailed:
+    """End a request over a fault of ours; a call that was out by then counts at its bound."""
+    ended = RequestFailed(at_us=at_us, attempts=passage.attempt, failure="internal_error", status=500)
+    if key_id is None or not passage.is_calling:
+        return ended
+    bound = passage.chosen.chosen.cost_bound_nano_usd
+    return msgspec.structs.replace(ended, usage_source=settlement.BOUNDED, cost_nano_usd=bound)
 
 
 def _released(passage: Passage, key_id: str | None, trigger: str, at_us: int) -> RequestReleased:

@@ -107,6 +107,10 @@ class RouteRequest:
             raise
         return passage, RoutedStream(self, passage, upstream)
 
+    def rehearse(self, order: Order) -> RouteQuestion:
+        """Return what would be decided if an order came now, which itself is not recorded."""
+        return self._question(self._enter(order))
+
     # --- the steps, in their order -------------------------------------------------------------------
 
     def _enter(self, order: Order) -> Passage:
@@ -140,11 +144,16 @@ class RouteRequest:
         if isinstance(decision, RouteRefused):
             await self._journal.settled(durable)
             raise refusal(passage, decision)
-        if self._durability.awaits_decision_before_call:
+        if self._durability.awaits_decision_before_call or self._holds_hard_money(passage):
             await self._journal.settled(durable)
         passage.attempt_started_us = self._clock.elapsed_us()
         passage.is_calling = True
         return decision
+
+    def _holds_hard_money(self, passage: Passage) -> bool:
+        """Tell whether a hard budget pays: of a hold that a crash loses the same could be spent again."""
+        request = self._journal.state.open_requests.get(passage.stream)
+        return request is not None and request.purse is not None and request.purse.is_hard
 
     def _call(self, passage: Passage, decision: RouteDecided) -> UpstreamCall:
         try:
@@ -272,21 +281,24 @@ class RouteRequest:
         self, passage: Passage, failure: Failure, usage: Usage | None, response_bytes: int
     ) -> None:
         """End a stream that broke: text has reached the client, so no other key is asked."""
-        ended = settlement.broken_off(
-            passage.chosen,
-            passage.offer,
-            failure,
-            usage,
-            at_us=self._clock.now_us(),
-            response_bytes=response_bytes,
-        )
+
+        def ended() -> RequestFailed:
+            return settlement.broken_off(
+                passage.chosen,
+                passage.offer,
+                failure,
+                usage,
+                at_us=self._clock.now_us(),
+                response_bytes=response_bytes,
+            )
+
+        elapsed_us = self._clock.elapsed_us() - passage.attempt_started_us
         try:
-            elapsed_us = self._clock.elapsed_us() - passage.attempt_started_us
             self._events.failed(passage, failure, elapsed_us, is_settled_later=True)
         except LogUnavailableError:
-            self._journal.owe(passage.stream, ended)
+            self._journal.owe(passage.stream, ended())
             raise
-        await self._end(passage, ended)
+        await self._end(passage, ended())
 
     async def _end(self, passage: Passage, end: Event) -> None:
         durable = self._events.ended(passage, end)

@@ -4,6 +4,7 @@ One row an account; rows are never reused, so a row number names an account for 
 """
 
 from collections import deque
+from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import Final
 
@@ -133,7 +134,7 @@ class AccountColumns:
         if account.is_bucket:
             return Entry(account.row, account.generation, amount, NEVER_US, is_held)
         if line is None:
-            return Entry(account.row, account.generation, amount, int(self.ends_us[account.row]), is_held)
+            return Entry(account.row, account.generation, amount, self.ends_us.item(account.row), is_held)
         entry = Entry(
             account.row,
             account.generation,
@@ -227,8 +228,10 @@ class AccountColumns:
         calendar.rows.append(row)
         self.ends_us[row], self.rolls_for_us[row] = calendar.ends_us, NEVER_US
 
-    def _move(self, account: Account, window: Window) -> None:
+    def _move(self, account: Account, window: Window, held: Iterable[Entry]) -> None:
         row, used = account.row, self.used_now(account.row)
+        live = [entry for entry in held if self._is_held(account, entry)]
+        used -= sum(entry.amount for entry in live)
         if account.calendar is not None:
             account.calendar.rows.remove(row)
         self.buckets -= account.is_bucket
@@ -246,6 +249,24 @@ class AccountColumns:
             self.used[row] = 0
             self._set_pace(account)
             self._draw(row, used)
+        for entry in live:
+            self._hold_again(account, entry)
+
+    def _is_held(self, account: Account, entry: Entry) -> bool:
+        is_counted = entry.generation == account.generation and entry.ends_us > self.now_us
+        return entry.row == account.row and entry.is_held and is_counted
+
+    def _hold_again(self, account: Account, entry: Entry) -> None:
+        """Count what a request holds in a new window as if it had been reserved there just now."""
+        fresh = self._enter(account, entry.amount, is_held=True)
+        entry.generation, entry.ends_us = fresh.generation, fresh.ends_us
+        if account.line is not None:
+            account.line[-1] = account.entries[-1] = entry
+        if account.is_bucket:
+            self._draw(account.row, entry.amount)
+        else:
+            self.used[account.row] += entry.amount
+        self.reserved[account.row] += entry.amount
 
     def _widen(self) -> None:
         extra = len(self.limit)

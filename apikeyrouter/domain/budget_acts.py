@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from apikeyrouter.domain.account_columns import NEVER_US
+from apikeyrouter.domain.budget_terms import MOST_USD
 from apikeyrouter.domain.budgets import Budget, threshold_nano_usd
 from apikeyrouter.domain.events import (
     BudgetAlerted,
@@ -16,6 +17,7 @@ from apikeyrouter.domain.events import (
 )
 from apikeyrouter.domain.models.budget import BudgetScope
 from apikeyrouter.domain.models.system_error import ConflictError, InvalidRequestError
+from apikeyrouter.domain.pricing import NANO_PER_USD
 from apikeyrouter.domain.state import RouterState
 
 LONGEST_NAME: Final = 128
@@ -35,7 +37,7 @@ def open_budget(
         told = "takes no scope_id" if scope is BudgetScope.Global else "needs a scope_id: whose spending"
         raise InvalidRequestError(f"a budget of scope {scope} {told}", param="scope_id")
     for param, given in (("scope_id", scope_id), ("name", name)):
-        if given is not None and not (given.isprintable() and 0 < len(given) <= LONGEST_NAME):
+        if given is not None and not _is_name(given):
             raise InvalidRequestError(
                 f"{param} must be 1 to {LONGEST_NAME} printable characters", param=param
             )
@@ -53,14 +55,20 @@ def set_terms(
 
 
 def top_up(
-    budget: Budget, amount_nano_usd: int, *, at_us: int, ends_us: int, actor: str, reason: str | None = None
+    budget: Budget,
+    amount_nano_usd: int,
+    *,
+    at_us: int,
+    ends_us: int,
+    actor: str,
+    reason: str | None = None,
 ) -> BudgetToppedUp:
-    """Let more be spent in the present window, which ends at `ends_us`; of a rolling one, for one length."""
+    """Let more be spent until `ends_us`, when the present window is over."""
     _check_open(budget)
     if amount_nano_usd <= 0:
         raise InvalidRequestError("a top-up must be above zero", param="amount")
-    if budget.terms.kind == "rolling":
-        ends_us = at_us + budget.window.length_us
+    if budget.limit_nano_usd + amount_nano_usd > MOST_USD * NANO_PER_USD:
+        raise InvalidRequestError("a budget holds a billion US dollars at most", param="amount")
     until_us = None if ends_us >= NEVER_US else ends_us
     return BudgetToppedUp(
         at_us=at_us, actor=actor, amount_nano_usd=amount_nano_usd, until_us=until_us, reason=reason
@@ -82,7 +90,7 @@ def alerts_due(state: RouterState, at_us: int, evidence: EventRef) -> Iterator[t
         reached = [
             percent
             for percent in budget.terms.alerts_percent
-            if percent > budget.told_percent and threshold_nano_usd(limit, percent) <= settled
+            if threshold_nano_usd(limit, percent) <= settled
         ]
         if not reached:
             continue
@@ -98,6 +106,10 @@ def alerts_due(state: RouterState, at_us: int, evidence: EventRef) -> Iterator[t
                 evidence=(evidence,),
             ),
         )
+
+
+def _is_name(given: object) -> bool:
+    return isinstance(given, str) and given.isprintable() and 0 < len(given) <= LONGEST_NAME
 
 
 def _check_open(budget: Budget) -> None:

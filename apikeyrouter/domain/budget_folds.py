@@ -23,7 +23,8 @@ def _opened(state: "RouterState", stream: str, version: int, event: BudgetOpened
 
 
 def _terms_set(state: "RouterState", stream: str, version: int, event: BudgetTermsSet) -> None:
-    state.budgets.set_terms(_budget_id(stream), event.terms, EventRef(stream, version))
+    purses = (request.purse for request in state.open_requests.values() if request.purse is not None)
+    state.budgets.set_terms(_budget_id(stream), event.terms, EventRef(stream, version), purses)
     state.pools.clear()
 
 

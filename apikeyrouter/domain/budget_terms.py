@@ -43,11 +43,11 @@ def parse_terms(  # noqa: PLR0913 - the fields of a budget
     if (window is TimeWindow.Custom) != (seconds is not None):
         told = "needs its length in seconds" if seconds is None else "has its own length"
         raise InvalidRequestError(f"period {window} {told}", param="seconds")
-    if seconds is not None and not (isinstance(seconds, int) and 1 <= seconds <= LONGEST_CUSTOM_S):
+    if seconds is not None and not _is_whole(seconds, LONGEST_CUSTOM_S):
         raise InvalidRequestError("seconds must be a whole number from 1 to ten years", param="seconds")
     if rolling and (window is TimeWindow.Total or timezone != "UTC"):
         raise InvalidRequestError("a rolling budget has a length and no time zone", param="rolling")
-    zone_named(timezone)
+    _check_zone(timezone)
     return BudgetTerms(
         limit_nano_usd=parse_usd(limit, "limit"),
         kind="rolling" if rolling else "fixed",
@@ -90,10 +90,21 @@ def word(words: type[Word], given: object, param: str) -> Word:
         ) from None
 
 
+def _check_zone(given: object) -> None:
+    try:
+        zone_named(str(given))
+    except InvalidRequestError as error:
+        raise InvalidRequestError(error.message, param="timezone") from None
+
+
+def _is_whole(given: object, most: int) -> bool:
+    return isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= most
+
+
 def _percentages(given: Iterable[int]) -> tuple[int, ...]:
-    found = sorted(set(given))
-    if not all(isinstance(each, int) and 1 <= each <= MOST_PERCENT for each in found):
+    found = list(given) if isinstance(given, Iterable) else [None]
+    if not all(_is_whole(each, MOST_PERCENT) for each in found):
         raise InvalidRequestError(
             f"alerts_percent must be whole numbers from 1 to {MOST_PERCENT}", param="alerts_percent"
         )
-    return tuple(found)
+    return tuple(sorted(set(found)))

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from apikeyrouter.domain.account_columns import NEVER_US
+from apikeyrouter.domain.account_columns import NEVER_US, Entry
 from apikeyrouter.domain.accounts import Accounts, Holding
 from apikeyrouter.domain.events import (
     BudgetAlerted,
@@ -25,6 +25,9 @@ from apikeyrouter.domain.windows import Kind, Unit, Window
 
 MOST_REMEMBERED = 1_000
 """Clients may choose their names, so what is remembered by them is bounded."""
+
+MOST_OF_A_CALL: Final = 10**15
+"""What a call counts for at most, a million dollars, unless a hard budget held more: sums need 64 bits."""
 
 NEVER_TOLD: Final = 1 << 62
 OF_MEMBERS = frozenset({BudgetScope.PerProvider, BudgetScope.PerKey, BudgetScope.PerModel})
@@ -68,10 +71,11 @@ class Budget(msgspec.Struct, kw_only=True):
 
 
 class Purse(msgspec.Struct, frozen=True, gc=False):
-    """What one request holds of its budgets."""
+    """What one request holds of its budgets, and whether any of them is a hard one."""
 
     rows: tuple[int, ...]
     holding: Holding
+    is_hard: bool
 
 
 class Budgets:
@@ -116,13 +120,14 @@ class Budgets:
         self._arm(budget)
         self.open += 1
 
-    def set_terms(self, budget_id: str, terms: BudgetTerms, ref: EventRef) -> None:
-        """Put other terms in place."""
+    def set_terms(self, budget_id: str, terms: BudgetTerms, ref: EventRef, purses: Iterable[Purse]) -> None:
+        """Put other terms in place; what the purses of open requests hold moves into another window."""
         budget = self.by_id[budget_id]
         budget.terms = terms
         self.is_hard[budget.row] = budget.is_hard
-        self._changed(budget, ref)
+        self._changed(budget, ref, [entry for purse in purses for entry in purse.holding.entries])
         self._arm(budget)
+        self._watch(budget.row)
 
     def top_up(self, budget_id: str, amount: int, until_us: int | None, ref: EventRef) -> None:
         """Let more be spent until an instant."""
@@ -131,6 +136,7 @@ class Budgets:
         budget.credits = [*budget.credits, (ends_us, amount)]
         self._credits_end_us = min(self._credits_end_us, ends_us)
         self._changed(budget, ref)
+        budget.told_percent = self._told_still(budget)
         self._set_alert(budget)
 
     def close_budget(self, budget_id: str, ref: EventRef) -> None:
@@ -149,9 +155,9 @@ class Budgets:
     def alerted(self, budget_id: str, event: BudgetAlerted) -> None:
         """Remember that somebody was told of a threshold."""
         budget = self.by_id[budget_id]
-        budget.told_percent = max(budget.told_percent, event.percent)
+        budget.told_percent = event.percent
         if budget.terms.kind == "rolling" and budget.told_until_us == NEVER_US:
-            budget.told_until_us = event.at_us + budget.window.length_us
+            budget.told_until_us = self.ends_us(budget)
         self.due.pop(budget.row, None)
         self._set_alert(budget)
 
@@ -175,8 +181,6 @@ class Budgets:
 
     def rows_of_member(self, provider_id: str, model: str, key_id: str) -> tuple[int, ...]:
         """Return the open budgets that a request draws on because of who serves it."""
-        if not self.open:
-            return ()
         return (
             *self._by_scope.get((BudgetScope.PerProvider, provider_id), ()),
             *self._by_scope.get((BudgetScope.PerKey, key_id), ()),
@@ -186,6 +190,22 @@ class Budgets:
     def remaining(self, row: int) -> int:
         """Return what may still be spent of a budget."""
         return self.accounts.limit.item(row) - self.accounts.used.item(row)
+
+    def ends_us(self, budget: Budget) -> int:
+        """Return when the present window ends; a rolling one when all that is spent by now has left it."""
+        if budget.terms.kind == "rolling":
+            return self.accounts.now_us + budget.window.length_us
+        return self.accounts.ends_us.item(budget.row)
+
+    def fits_at(self, row: int, needed: int) -> int:
+        """Return the first instant at which so much would fit, all top-ups ending in their time; or never."""
+        lapsed, from_us = 0, self.accounts.now_us
+        for ends_us, amount in (*sorted(self.by_row[row].credits), (NEVER_US, 0)):
+            fits_at_us = self.accounts.fits_at(row, needed + lapsed, from_us)
+            if fits_at_us is not None and fits_at_us < ends_us:
+                return fits_at_us
+            lapsed, from_us = lapsed + amount, max(from_us, ends_us)
+        return NEVER_US
 
     # --- the two phases ------------------------------------------------------------------------------
 
@@ -200,23 +220,25 @@ class Budgets:
                 self.refs[row] = ref
         if not rows:
             return None
-        return Purse(tuple(rows), self.accounts.reserve(rows, amounts, at_us))
+        is_hard = any(self.is_hard[row] for row in rows)
+        return Purse(tuple(rows), self.accounts.reserve(rows, amounts, at_us), is_hard)
 
     def settle(self, purse: Purse, nano_usd: int, ref: EventRef) -> None:
         """Replace what was held by what was spent."""
-        accounts = self.accounts
-        accounts.settle(purse.holding, [nano_usd] * len(purse.holding.entries))
+        accounts, held = self.accounts, purse.holding
+        spent = [min(nano_usd, max(entry.amount, MOST_OF_A_CALL)) for entry in held.entries]
+        accounts.settle(held, spent)
         for row in purse.rows:
             self.refs[row] = ref
             if accounts.now_us >= self.by_row[row].told_until_us:
                 self._arm(self.by_row[row])
-            if accounts.used.item(row) - accounts.reserved.item(row) >= self._alert_at[row]:
-                self.due[row] = None
+            self._watch(row)
 
     def spend_more(self, purse: Purse, nano_usd: int, at_us: int, ref: EventRef) -> None:
         """Count what turned up after a purse had been settled."""
         rows = purse.rows
-        self.settle(Purse(rows, self.accounts.reserve(rows, [nano_usd] * len(rows), at_us)), nano_usd, ref)
+        more = Purse(rows, self.accounts.reserve(rows, [0] * len(rows), at_us), purse.is_hard)
+        self.settle(more, nano_usd, ref)
 
     # --- alerts --------------------------------------------------------------------------------------
 
@@ -231,21 +253,34 @@ class Budgets:
         budget.told_until_us = NEVER_US if rolls else self.accounts.ends_us.item(budget.row)
         self._set_alert(budget)
 
+    def _watch(self, row: int) -> None:
+        if self.settled(row) >= self._alert_at[row]:
+            self.due[row] = None
+
+    def _told_still(self, budget: Budget) -> int:
+        """Return the highest threshold told of that is reached still; those out of reach are told anew."""
+        limit, settled = budget.limit_nano_usd, self.settled(budget.row)
+        told = [percent for percent in budget.terms.alerts_percent if percent <= budget.told_percent]
+        reached = (percent for percent in told if threshold_nano_usd(limit, percent) <= settled)
+        return max(reached, default=0)
+
     def _set_alert(self, budget: Budget) -> None:
+        if budget.is_closed:
+            return
         later = [percent for percent in budget.terms.alerts_percent if percent > budget.told_percent]
         amounts = (threshold_nano_usd(budget.limit_nano_usd, percent) for percent in later)
         self._alert_at[budget.row] = min(amounts, default=NEVER_TOLD)
 
     # --- within --------------------------------------------------------------------------------------
 
-    def _changed(self, budget: Budget, ref: EventRef) -> None:
+    def _changed(self, budget: Budget, ref: EventRef, held: Iterable[Entry] = ()) -> None:
         limit = Limit(
             account_id=budget_stream(budget.budget_id),
             dimension=Dimension.NanoUsd,
             amount=budget.limit_nano_usd,
             window=budget.window,
         )
-        self.accounts.open(limit)
+        self.accounts.open(limit, held=held)
         self.refs[budget.row] = ref
         self._of_requests.clear()
 

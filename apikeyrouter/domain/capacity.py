@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from apikeyrouter.domain.columns import Floats, Rows
 from apikeyrouter.domain.events import RequestFacts, Reserved
+from apikeyrouter.domain.input_bounds import body_bound
 from apikeyrouter.domain.output_bounds import usual_output
 from apikeyrouter.domain.pool_accounts import Accounting
 from apikeyrouter.domain.pools import Pool
@@ -68,7 +69,7 @@ def capacity_of(state: RouterState, pool: Pool, facts: RequestFacts) -> Capacity
 
 def asked(facts: RequestFacts) -> Amounts:
     """Bound what a request takes from above; a caller who sets no bound is taken to want the usual."""
-    return Amounts.of(facts.input_tokens_bound, usual_output(facts))
+    return Amounts.of(body_bound(facts), usual_output(facts))
 
 
 def reserved_for(state: RouterState, key_id: str, model: str, facts: RequestFacts) -> tuple[Reserved, ...]:

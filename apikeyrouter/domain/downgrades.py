@@ -38,7 +38,7 @@ def _may_downgrade(state: RouterState, question: RouteQuestion, funds: Funds, po
     by_row = state.budgets.by_row
     rows = (
         *funds.rows,
-        *(row for index in range(len(pool.members)) for row in rows_of(state, funds, pool, index)),
+        *(row for index in range(len(pool.members)) for row in rows_of(funds, pool, index)),
     )
     return question.policy.downgrade or any(by_row[row].terms.downgrade for row in rows)
 
@@ -47,6 +47,6 @@ def _is_affordable(state: RouterState, funds: Funds, pool: Pool, cost: Floats) -
     """Tell whether some member fits into all budgets, the soft ones as well."""
     remaining = state.budgets.remaining
     return any(
-        bound >= 0.0 and all(remaining(row) >= bound for row in rows_of(state, funds, pool, index))
+        bound >= 0.0 and all(remaining(row) >= bound for row in rows_of(funds, pool, index))
         for index, bound in enumerate(cost.tolist())
     )

@@ -136,7 +136,7 @@ class Account:
         columns, key = self._state.columns, self._pool.members[index].key
         seen = columns.state_ref[key.row]
         if rule in _OF_MONEY and self._funds is not None:
-            drawn = rows_of(self._state, self._funds, self._pool, index)
+            drawn = rows_of(self._funds, self._pool, index)
             return tightest_ref(self._state, drawn) or seen
         if rule in _OF_LOAD:
             return columns.load_ref[key.row] or seen

@@ -6,16 +6,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from apikeyrouter.domain.account_columns import UNLIMITED
-from apikeyrouter.domain.budgets import Budgets
+from apikeyrouter.domain.account_columns import NEVER_US, UNLIMITED
+from apikeyrouter.domain.budgets import MOST_OF_A_CALL, Budgets
 from apikeyrouter.domain.columns import Floats
 from apikeyrouter.domain.events import EventRef, RequestFacts, Reserved, Shortfall, budget_stream
-from apikeyrouter.domain.pools import Member, Pool
+from apikeyrouter.domain.pool_accounts import Purses
+from apikeyrouter.domain.pools import Pool
 from apikeyrouter.domain.state import RouterState
 
 lowest = np.minimum.reduce
 highest = np.maximum.reduce
 every = np.logical_and.reduce
+FEW = 16
+"""Up to so many members plain Python compares faster than numpy does."""
+
 Mask = NDArray[np.bool_]
 
 
@@ -33,9 +37,15 @@ class Funds(NamedTuple):
 
     def cover(self, bound: Floats) -> bool:
         """Tell whether the bound of every member is known and fits, as far as hard budgets ask."""
-        if self.is_hard and not (lowest(bound) >= 0.0 and highest(bound) <= self.least):
+        if self.is_hard and not self._all_fit(bound):
             return False
         return self.of_members is None or bool(every((bound >= 0.0) & (bound <= self.of_members)))
+
+    def _all_fit(self, bound: Floats) -> bool:
+        if len(bound) > FEW:
+            return bool(lowest(bound) >= 0.0 and highest(bound) <= self.least)
+        bounds = bound.tolist()
+        return bool(min(bounds) >= 0.0 and max(bounds) <= self.least)
 
     def unpriced(self, bound: Floats) -> Mask:
         """Return the members without a known price that a hard budget would have to pay for."""
@@ -54,35 +64,38 @@ def funds_of(state: RouterState, pool: Pool, facts: RequestFacts) -> Funds | Non
     if not budgets.open or not pool.members:
         return None
     rows = (*budgets.rows_for(facts), *pool.budget_rows)
-    least = UNLIMITED
+    if not rows and pool.own_budget_rows is None:
+        return None
+    least, is_hard = UNLIMITED, False
     for row in rows:
         if budgets.is_hard[row]:
-            least = min(least, budgets.remaining(row))
-    of_members = None if pool.purses is None else _of_members(budgets, pool)
-    if not rows and of_members is None and not pool.draws_on_budgets:
-        return None
-    return Funds(rows, any(budgets.is_hard[row] for row in rows), least, of_members)
+            least, is_hard = min(least, budgets.remaining(row)), True
+    return Funds(rows, is_hard, least, None if pool.purses is None else _of_members(budgets, pool.purses))
 
 
-def _of_members(budgets: Budgets, pool: Pool) -> Floats | None:
-    purses = pool.purses
-    assert purses is not None  # noqa: S101 - asked before
+def _of_members(budgets: Budgets, purses: Purses) -> Floats:
     accounts = budgets.accounts
     remaining = accounts.limit.take(purses.rows) - accounts.used.take(purses.rows)
-    spread = np.full(len(pool.rows), np.inf)
+    spread = np.full(purses.members, np.inf)
     spread[purses.limited] = np.minimum.reduceat(remaining, purses.starts)
     return spread
 
 
-def rows_of(state: RouterState, funds: Funds, pool: Pool, index: int) -> tuple[int, ...]:
+def rows_of(funds: Funds, pool: Pool, index: int) -> tuple[int, ...]:
     """Return all budgets that a request draws on if a certain member serves it."""
-    return (*funds.rows, *(row for row in _own_rows(state, pool.members[index]) if row not in funds.rows))
+    return funds.rows if pool.own_budget_rows is None else (*funds.rows, *pool.own_budget_rows[index])
 
 
 def reserved_of(state: RouterState, rows: tuple[int, ...], bound: float) -> tuple[Reserved, ...]:
     """Hold the bound in each budget; what has no price holds nothing, and no hard budget lets it pass."""
-    amount = int(max(bound, 0.0))
-    return tuple(Reserved(budget_stream(state.budgets.by_row[row].budget_id), amount) for row in rows)
+    budgets, amount = state.budgets, int(max(bound, 0.0))
+    return tuple(
+        Reserved(
+            budget_stream(budgets.by_row[row].budget_id),
+            amount if budgets.is_hard[row] else min(amount, MOST_OF_A_CALL),
+        )
+        for row in rows
+    )
 
 
 def over_budget(state: RouterState, rows: tuple[int, ...], bound: float) -> tuple[str, ...]:
@@ -102,18 +115,18 @@ def tightest_ref(state: RouterState, rows: tuple[int, ...]) -> EventRef | None:
 
 
 def shortfall_of(state: RouterState, pool: Pool, funds: Funds, bound: Floats) -> Shortfall | None:
-    """Name the budget that keeps even the cheapest member out, and when it will let it in."""
+    """Name the budget that keeps out the member which fits first, the cheapest of these, and until when.
+
+    A member fits when all its budgets let it in, so the last of them to do so is named.
+    """
     budgets = state.budgets
-    blocking = [
-        (amount, row)
-        for index, amount in _priced(bound)
-        for row in rows_of(state, funds, pool, index)
-        if budgets.is_hard[row] and budgets.remaining(row) < amount
+    lasting = [
+        (max((budgets.fits_at(row, needed), -budgets.remaining(row), row) for row in rows), needed)
+        for needed, rows in _kept_out(state, pool, funds, bound)
     ]
-    if not blocking:
+    if not lasting:
         return None
-    needed = min(amount for amount, _ in blocking)
-    row = min((row for amount, row in blocking if amount == needed), key=budgets.remaining)
+    (fits_at_us, _, row), needed = min(lasting, key=_first_and_cheapest)
     budget = budgets.by_row[row]
     return Shortfall(
         budget_id=budget.budget_id,
@@ -122,13 +135,28 @@ def shortfall_of(state: RouterState, pool: Pool, funds: Funds, bound: Floats) ->
         limit_nano_usd=budget.limit_nano_usd,
         remaining_nano_usd=max(budgets.remaining(row), 0),
         needed_nano_usd=needed,
-        fits_at_us=budgets.accounts.fits_at(row, needed, state.latest_us),
+        fits_at_us=None if fits_at_us >= NEVER_US else fits_at_us,
     )
+
+
+def _kept_out(
+    state: RouterState, pool: Pool, funds: Funds, bound: Floats
+) -> set[tuple[int, tuple[int, ...]]]:
+    """Return what each member needs with the hard budgets that it does not fit into, alike ones once."""
+    budgets = state.budgets
+    found = set()
+    for index, needed in _priced(bound):
+        rows = rows_of(funds, pool, index)
+        blocking = tuple(row for row in rows if budgets.is_hard[row] and budgets.remaining(row) < needed)
+        if blocking:
+            found.add((needed, blocking))
+    return found
+
+
+def _first_and_cheapest(lasting: tuple[tuple[int, int, int], int]) -> tuple[int, int, int, int]:
+    (fits_at_us, left, row), needed = lasting
+    return fits_at_us, needed, left, row
 
 
 def _priced(bound: Floats) -> Iterator[tuple[int, int]]:
     return ((index, int(amount)) for index, amount in enumerate(bound.tolist()) if amount >= 0.0)
-
-
-def _own_rows(state: RouterState, member: Member) -> tuple[int, ...]:
-    return state.budgets.rows_of_member(member.provider.provider_id, member.model, member.key.key_id)

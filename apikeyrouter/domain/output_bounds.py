@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from apikeyrouter.domain.columns import Floats
-from apikeyrouter.domain.events import RequestFacts
+from apikeyrouter.domain.events import RequestFacts, RouteDecided
 
 USUAL_OUTPUT_TOKENS: Final = 1024
 CAPPED_OUTPUT_TOKENS: Final = 4096
@@ -21,6 +21,15 @@ def is_unbounded(facts: RequestFacts) -> bool:
 def usual_output(facts: RequestFacts) -> int:
     """Return the caller's bound, or what is usual."""
     return USUAL_OUTPUT_TOKENS * facts.choices if is_unbounded(facts) else facts.output_tokens_bound
+
+
+def most_output(decision: RouteDecided, declared_limit: int | None) -> int | None:
+    """Return what the answer to a call may hold at most; None where nobody bounds it."""
+    facts = decision.facts
+    if not is_unbounded(facts):
+        return facts.output_tokens_bound
+    an_answer = decision.output_tokens_capped or declared_limit
+    return None if an_answer is None else an_answer * facts.choices
 
 
 def output_bounds(facts: RequestFacts, limits: Floats | None, unbounded: int) -> int | Floats:

@@ -26,12 +26,14 @@ class Accounting(NamedTuple):
 class Purses(NamedTuple):
     """The hard budgets that only some members draw on, flat: member after member, each with its budgets.
 
-    `limited` are the members that have any, `starts` where the budgets of each of them begin in `rows`.
+    `limited` are the members that have any, `starts` where the budgets of each of them begin in `rows`;
+    `members` is how many there are in all.
     """
 
     rows: Rows
     limited: Rows
     starts: Rows
+    members: int
 
 
 def accounting_of(drawn: Sequence[Sequence[int]], dimensions: Sequence[int]) -> Accounting | None:
@@ -62,7 +64,7 @@ def purses_of(
     if flat is None:
         return None
     rows, limited, starts = flat
-    return Purses(rows=rows, limited=np.array(limited, dtype=np.intp), starts=starts)
+    return Purses(rows, np.array(limited, dtype=np.intp), starts, len(drawn))
 
 
 def _flat(drawn: Sequence[Sequence[int]]) -> tuple[Rows, list[int], Rows] | None:

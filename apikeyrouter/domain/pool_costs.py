@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apikeyrouter.domain.columns import Floats
-from apikeyrouter.domain.offered import OfferedModel
 from apikeyrouter.domain.pricing import TOKENS_PER_PRICE, Price, Rates, rates_of
 
 UNPRICED = -1.0
 MOST_EXACT = 2.0**52
-ABOVE_ROUNDING = 1.0 + 2.0**-49
-"""Products of tokens and prices are exact below the one; above it the other makes up for their rounding."""
+"""Up to here sums of products of tokens and prices are exact as floats."""
 
 Place = tuple[str, str]
 """A provider and a model of it: what a price belongs to."""
@@ -37,24 +35,35 @@ def cost_bounds(steps: tuple[CostStep, ...], input_tokens: int, output_tokens: i
     step = steps[0] if len(steps) == 1 else steps[bisect_left(steps, (input_tokens,)) - 1]
     if not step.any_priced:
         return step.input_price
-    bound = step.input_price * input_tokens + step.output_price * output_tokens
-    if step.request_price is not None:
-        bound += step.request_price
     dearest = step.dearest
-    most_output = output_tokens if isinstance(output_tokens, int) else float(output_tokens.max())
+    most_output = output_tokens if isinstance(output_tokens, int) else int(output_tokens.max())
     if dearest.input * input_tokens + dearest.output * most_output + dearest.request >= MOST_EXACT:
-        bound *= ABOVE_ROUNDING
-    bound = np.ceil(bound / TOKENS_PER_PRICE)
+        bound = _exactly(step, input_tokens, output_tokens)
+    else:
+        bound = step.input_price * input_tokens + step.output_price * output_tokens
+        if step.request_price is not None:
+            bound += step.request_price
+        bound = np.ceil(bound / TOKENS_PER_PRICE)
     if step.unpriced is not None:
         bound[step.unpriced] = UNPRICED
     return bound
 
 
+def _exactly(step: CostStep, input_tokens: int, output_tokens: int | Floats) -> Floats:
+    """Bound costs that floats would round: a nano-dollar too much refuses a request that fits."""
+    count = len(step.input_price)
+    requests = np.zeros(count) if step.request_price is None else step.request_price
+    columns = (step.input_price, step.output_price, np.broadcast_to(output_tokens, count), requests)
+    prices = zip(*(column.astype(np.int64).tolist() for column in columns), strict=True)
+    return _floats(
+        [-(-(a * input_tokens + b * output + c) // TOKENS_PER_PRICE) for a, b, output, c in prices]
+    )
+
+
 def cost_steps(
-    places: Sequence[Place], offers: Mapping[Place, OfferedModel], needs: Collection[str], at_us: int
+    places: Sequence[Place], prices: Mapping[Place, Price | None], needs: Collection[str]
 ) -> tuple[CostStep, ...]:
     """Lay out the prices of members in columns, anew for each length of input from which any are others."""
-    prices = {place: offer.price_at(at_us) for place, offer in offers.items()}
     lengths = {tier.above_input_tokens for price in prices.values() if price for tier in price.tiers}
     return tuple(_cost_step(places, prices, needs, length) for length in (-1, *sorted(lengths)))
 

@@ -19,6 +19,7 @@ from apikeyrouter.domain.models.api_key import KeyState
 from apikeyrouter.domain.offered import OfferedModel
 from apikeyrouter.domain.pool_accounts import Accounting, Purses, accounting_of, purses_of
 from apikeyrouter.domain.pool_costs import CostStep, cost_steps
+from apikeyrouter.domain.pricing import Price
 from apikeyrouter.domain.state import RouterState
 
 MOST_POOLS = 64
@@ -41,13 +42,15 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
 
     `rows` point into the columns of the state, and so does `which`, as a slice where they stand in a row.
     `everyone` points into the arrays here. Prices hold until `priced_until_us`. `budget_rows` are budgets of
-    all members, `cheaper` the members that are asked for a cheaper model than the request named.
+    all members, `own_budget_rows` those of each alone, `cheaper` the members that are asked for a cheaper
+    model than the request named.
     """
 
     rows: Rows
     which: Which
     everyone: Rows
     members: tuple[Member, ...]
+    prices: tuple[Price | None, ...]
     cost_steps: tuple[CostStep, ...]
     priced_until_us: float
     quality: Floats
@@ -56,7 +59,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     accounting: Accounting | None
     output_limits: Floats | None
     budget_rows: tuple[int, ...]
-    draws_on_budgets: bool
+    own_budget_rows: tuple[tuple[int, ...], ...] | None
     purses: Purses | None
     cheaper: NDArray[np.bool_] | None
     excluded: dict[str, int]
@@ -152,6 +155,7 @@ def _pool(
 ) -> Pool:
     places = [(member.provider.provider_id, member.model) for member in members]
     offers = {place: member.offer for place, member in zip(places, members, strict=True)}
+    prices = {place: offer.price_at(state.latest_us) for place, offer in offers.items()}
     changes = (offer.price_changes_after(state.latest_us) for offer in offers.values())
     rows = [member.key.row for member in members]
     limits = [_output_limit(member.offer) for member in members]
@@ -166,7 +170,8 @@ def _pool(
         which=_which(rows),
         everyone=np.arange(len(members)),
         members=tuple(members),
-        cost_steps=cost_steps(places, offers, facts.needs, state.latest_us),
+        prices=tuple(prices[place] for place in places),
+        cost_steps=cost_steps(places, prices, facts.needs),
         priced_until_us=min(changes, default=inf),
         quality=_floats([_quality(member.offer) for member in members]),
         pinned=_marks(member.key.pinned for member in members),
@@ -174,12 +179,17 @@ def _pool(
         accounting=accounting_of(accounts, state.quotas.places),
         output_limits=_floats(limits) if any(limits) else None,
         budget_rows=tuple(sorted(shared)),
-        draws_on_budgets=any(budgets),
+        own_budget_rows=_own(budgets, shared),
         purses=purses_of(budgets, shared, state.budgets.is_hard),
         cheaper=_marks(_is_cheaper(state, facts.model, member.model) for member in members),
         excluded=excluded,
         exclusions=tuple(exclusions),
     )
+
+
+def _own(budgets: list[tuple[int, ...]], shared: set[int]) -> tuple[tuple[int, ...], ...] | None:
+    own = tuple(tuple(row for row in rows if row not in shared) for rows in budgets)
+    return own if any(own) else None
 
 
 def _which(rows: list[int]) -> Which:

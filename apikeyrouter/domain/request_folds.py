@@ -20,10 +20,12 @@ from apikeyrouter.domain.events import (
     RouteRefused,
 )
 from apikeyrouter.domain.failures import KeyEffect
+from apikeyrouter.domain.input_bounds import body_bound
 from apikeyrouter.domain.keys import OUT_OF_SERVICE, Key
 from apikeyrouter.domain.models.api_key import KeyState
 from apikeyrouter.domain.provider_health import ProviderHealth
 from apikeyrouter.domain.quotas import Amounts, Share
+from apikeyrouter.domain.settlement import BOUNDED, MEASURED, NONE
 
 if TYPE_CHECKING:
     from apikeyrouter.domain.state import RouterState
@@ -38,8 +40,8 @@ PROCESS_DIED = "process_died"
 class OpenRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has not ended: its last version, and the key that a call is out with, if any.
 
-    `row` is that of the key last called, -1 while there was none; `share` what it holds or held of quotas,
-    `purse` what of budgets.
+    `row` is that of the key last called, -1 while there was none, and `decision` what chose it; `share` is
+    what it holds or held of quotas, `purse` what of budgets.
     """
 
     version: int
@@ -49,6 +51,7 @@ class OpenRequest(msgspec.Struct, frozen=True, kw_only=True):
     material_version: int = 0
     model: str = ""
     cost_bound_nano_usd: int = 0
+    decision: RouteDecided | None = None
     share: Share | None = None
     purse: Purse | None = None
 
@@ -65,6 +68,7 @@ def _route_decided(state: "RouterState", stream: str, version: int, event: Route
         material_version=key.material_version,
         model=event.model,
         cost_bound_nano_usd=event.chosen.cost_bound_nano_usd or 0,
+        decision=event,
         share=state.quotas.reserve(event.reserved, state.latest_us, ref) if event.reserved else None,
         purse=state.budgets.reserve(event.reserved, state.latest_us, ref) if event.reserved else None,
     )
@@ -85,6 +89,8 @@ def _attempt_failed(state: "RouterState", stream: str, version: int, event: Atte
         _settle_failed(state, request.share, event, ref)
     if request.purse is not None:
         state.budgets.settle(request.purse, event.charged_nano_usd, ref)
+    if event.charged_nano_usd:
+        _reconcile(state, request, BOUNDED, event.charged_nano_usd)
     state.open_requests[stream] = msgspec.structs.replace(request, version=version, key_id=None)
     if event.effect == KeyEffect.DenyModel:
         state.deny_model(request.model, request.row)
@@ -130,10 +136,12 @@ def _request_completed(state: "RouterState", stream: str, version: int, event: R
     ref = EventRef(stream, version)
     _close(state, stream, ref)
     if request.share is not None:
-        consumed = Amounts.of(event.input_tokens, event.output_tokens)
-        state.quotas.settle(request.share, consumed, state.latest_us, ref)
+        state.quotas.settle(request.share, _consumed(request, event), state.latest_us, ref)
     if request.purse is not None:
         state.budgets.settle(request.purse, event.cost_nano_usd or 0, ref)
+    _reconcile(state, request, event.usage_source, event.cost_nano_usd)
+    if event.usage_source == MEASURED and request.decision is not None:
+        state.expectations.observe(request.model, request.decision.facts, event)
     if state.denied:
         state.allow_model(request.model, request.row)
     state.columns.succeed(request.row, event.at_us, event.first_byte_us, ref)
@@ -148,13 +156,11 @@ def _request_completed(state: "RouterState", stream: str, version: int, event: R
 
 
 def _request_cancelled(state: "RouterState", stream: str, version: int, event: RequestCancelled) -> None:
-    consumed = Amounts.of(event.input_tokens, event.output_tokens)
-    _end(state, EventRef(stream, version), consumed, event.cost_nano_usd or 0)
+    _end(state, EventRef(stream, version), event)
 
 
 def _request_failed(state: "RouterState", stream: str, version: int, event: RequestFailed) -> None:
-    consumed = Amounts.of(event.input_tokens, event.output_tokens)
-    _end(state, EventRef(stream, version), consumed, event.cost_nano_usd or 0)
+    _end(state, EventRef(stream, version), event)
 
 
 def _request_released(state: "RouterState", stream: str, version: int, event: RequestReleased) -> None:
@@ -165,6 +171,8 @@ def _request_released(state: "RouterState", stream: str, version: int, event: Re
         end(request.share, ref)
     if request is not None and request.purse is not None:
         state.budgets.settle(request.purse, event.charged_nano_usd, ref)
+    if request is not None and event.charged_nano_usd:
+        _reconcile(state, request, BOUNDED, event.charged_nano_usd)
     _ended(state, ref)
 
 
@@ -172,18 +180,35 @@ def _request_refused(state: "RouterState", stream: str, version: int, _event: Ro
     _ended(state, EventRef(stream, version))
 
 
-def _end(state: "RouterState", ref: EventRef, consumed: Amounts, nano_usd: int) -> None:
+def _end(state: "RouterState", ref: EventRef, event: RequestCancelled | RequestFailed) -> None:
     """Settle a request that did not complete; a failed attempt has settled all but what came late."""
-    request = state.open_requests.get(ref.stream)
-    if request is not None and request.share is not None:
+    request, nano_usd = state.open_requests.get(ref.stream), event.cost_nano_usd or 0
+    if request is None:
+        return
+    if request.share is not None:
         settle = state.quotas.consume if request.key_id is None else state.quotas.settle
-        settle(request.share, consumed, state.latest_us, ref)
-    if request is not None and request.purse is not None:
+        settle(request.share, _consumed(request, event), state.latest_us, ref)
+    if request.purse is not None:
         if request.key_id is not None:
             state.budgets.settle(request.purse, nano_usd, ref)
         elif nano_usd:
             state.budgets.spend_more(request.purse, nano_usd, state.latest_us, ref)
-    _ended(state, ref)
+    if event.usage_source != NONE:
+        _reconcile(state, request, event.usage_source, event.cost_nano_usd)
+    _close(state, ref.stream, ref)
+
+
+def _consumed(request: OpenRequest, event: RequestCompleted | RequestCancelled | RequestFailed) -> Amounts:
+    """Return what quotas lose: where nobody measured, no more input than they held."""
+    input_tokens = event.input_tokens
+    if event.usage_source == BOUNDED and request.decision is not None:
+        input_tokens = min(input_tokens, body_bound(request.decision.facts))
+    return Amounts.of(input_tokens, event.output_tokens)
+
+
+def _reconcile(state: "RouterState", request: OpenRequest, usage_source: str, nano_usd: int | None) -> None:
+    if request.decision is not None:
+        state.reconciliation.settle(request.decision, usage_source, nano_usd)
 
 
 def _ended(state: "RouterState", ref: EventRef) -> None:

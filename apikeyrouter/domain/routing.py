@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from apikeyrouter.domain.capacity import Capacity, capacity_of, reserved_for
-from apikeyrouter.domain.columns import Floats
+from apikeyrouter.domain.columns import Floats, Rows
 from apikeyrouter.domain.downgrades import pool_within_budget
 from apikeyrouter.domain.eligibility import Bounds, Eligible, by_policy, by_state, is_constrained
 from apikeyrouter.domain.events import (
@@ -21,6 +21,7 @@ from apikeyrouter.domain.events import (
     RouteRefused,
     Shortfall,
 )
+from apikeyrouter.domain.expected_costs import expected_cost
 from apikeyrouter.domain.funds import over_budget, reserved_of, rows_of, shortfall_of, tightest_ref
 from apikeyrouter.domain.output_bounds import CAPPED_OUTPUT_TOKENS, is_unbounded
 from apikeyrouter.domain.pools import Pool
@@ -30,7 +31,7 @@ from apikeyrouter.domain.scoring import Room, Scores, combine, highest, score_al
 from apikeyrouter.domain.sparing import spare
 from apikeyrouter.domain.state import RouterState
 
-RULES = 3
+RULES = 4
 """The version of the rules that decide here. It rises whenever a decision would come out otherwise."""
 
 MOST_CANDIDATES = 3
@@ -81,17 +82,21 @@ def _room(capacity: Capacity, count: int) -> Room:
     )
 
 
+class _Ranking(NamedTuple):
+    """The eligible members with their scores; `total` weighs these together."""
+
+    indices: Rows
+    scores: Scores
+    total: Floats
+
+
 def _choose(weighing: _Weighing, eligible: Eligible, scores: Scores) -> RouteDecided:
     question = weighing.question
-    total = combine(scores, question.policy)
-    best = (total == highest(total)).nonzero()[0]
+    ranking = _Ranking(eligible.indices, scores, combine(scores, question.policy))
+    best = (ranking.total == highest(ranking.total)).nonzero()[0]
     first = int(best[question.seed % len(best)])
-    chosen, *others = [
-        _candidate(weighing, int(eligible.indices[place]), scores, float(total[place]), place)
-        for place in (first, *_next_best(total, first, MOST_CANDIDATES - 1))
-    ]
     index = int(eligible.indices[first])
-    drawn = _budgets_of(weighing, index)
+    drawn, expected = _budgets_of(weighing, index), _expected_cost(weighing, index)
     return RouteDecided(
         at_us=question.at_us,
         rules=RULES,
@@ -100,22 +105,33 @@ def _choose(weighing: _Weighing, eligible: Eligible, scores: Scores) -> RouteDec
         attempt=question.attempt,
         facts=question.facts,
         policy=question.policy,
-        chosen=chosen,
-        others=tuple(others),
+        chosen=_candidate(weighing, ranking, first, expected, tightest_ref(weighing.state, drawn)),
+        others=tuple(
+            _candidate(weighing, ranking, place)
+            for place in _next_best(ranking.total, first, MOST_CANDIDATES - 1)
+        ),
         eligible=len(eligible.indices),
         excluded=eligible.excluded,
         exclusions=eligible.exclusions,
         tried=question.tried,
         avoided=question.avoided,
         reserved=_reserved(weighing, index, drawn),
-        over_budget=over_budget(weighing.state, drawn, weighing.bounds.cost.item(index)),
-        output_tokens_capped=_cap(weighing, index, drawn),
+        over_budget=over_budget(weighing.state, drawn, weighing.bounds.cost.item(index)) if drawn else (),
+        output_tokens_capped=_cap(weighing, index, drawn) if drawn else None,
     )
+
+
+def _expected_cost(weighing: _Weighing, index: int) -> int | None:
+    price, model = weighing.pool.prices[index], weighing.pool.members[index].model
+    if price is None:
+        return None
+    expected = weighing.state.expectations.of(model, weighing.question.facts, weighing.now_us)
+    return expected_cost(price, expected, weighing.bounds.cost.item(index))
 
 
 def _budgets_of(weighing: _Weighing, index: int) -> tuple[int, ...]:
     funds = weighing.bounds.funds
-    return () if funds is None else rows_of(weighing.state, funds, weighing.pool, index)
+    return () if funds is None else rows_of(funds, weighing.pool, index)
 
 
 def _reserved(weighing: _Weighing, index: int, drawn: tuple[int, ...]) -> tuple[Reserved, ...]:
@@ -131,7 +147,7 @@ def _reserved(weighing: _Weighing, index: int, drawn: tuple[int, ...]) -> tuple[
 def _cap(weighing: _Weighing, index: int, drawn: tuple[int, ...]) -> int | None:
     """Bound each answer of a call that a hard budget pays for and nobody else bounds."""
     facts, limits = weighing.question.facts, weighing.pool.output_limits
-    if not drawn or not is_unbounded(facts) or (limits is not None and limits[index]):
+    if not is_unbounded(facts) or (limits is not None and limits[index]):
         return None
     is_hard = weighing.state.budgets.is_hard
     return CAPPED_OUTPUT_TOKENS if any(is_hard[row] for row in drawn) else None
@@ -152,14 +168,22 @@ def _next_best(total: Floats, first: int, most: int) -> list[int]:
     return places
 
 
-def _candidate(weighing: _Weighing, index: int, scores: Scores, total: float, place: int) -> Candidate:
+def _candidate(
+    weighing: _Weighing,
+    ranking: _Ranking,
+    place: int,
+    expected_cost_nano_usd: int | None = None,
+    budget_ref: EventRef | None = None,
+) -> Candidate:
+    """Describe the member at a place of the ranking; the last two are told of the chosen one alone."""
+    index, scores = int(ranking.indices[place]), ranking.scores
     member, columns = weighing.pool.members[index], weighing.state.columns
     row = member.key.row
     bound = scores.cost_bound_nano_usd.item(place)
     return Candidate(
         key_id=member.key.key_id,
         provider_id=member.provider.provider_id,
-        total=total,
+        total=float(ranking.total[place]),
         cost=scores.cost.item(place),
         reliability=scores.reliability.item(place),
         fairness=scores.fairness.item(place),
@@ -175,7 +199,8 @@ def _candidate(weighing: _Weighing, index: int, scores: Scores, total: float, pl
         outcome_ref=columns.outcome_ref[row],
         quota_ref=_quota_ref(weighing, index),
         model=None if member.model == weighing.question.facts.model else member.model,
-        budget_ref=tightest_ref(weighing.state, _budgets_of(weighing, index)),
+        expected_cost_nano_usd=expected_cost_nano_usd,
+        budget_ref=budget_ref,
     )
 
 

@@ -9,18 +9,19 @@ from apikeyrouter.domain.events import (
     AttemptFailed,
     RequestCancelled,
     RequestCompleted,
-    RequestFacts,
     RequestFailed,
     RouteDecided,
 )
 from apikeyrouter.domain.failures import Failure
 from apikeyrouter.domain.interfaces.provider_adapter import UpstreamAnswer, Usage
 from apikeyrouter.domain.offered import OfferedModel
-from apikeyrouter.domain.output_bounds import usual_output
+from apikeyrouter.domain.output_bounds import most_output, usual_output
 from apikeyrouter.domain.pricing import cost_nano_usd
 
 MEASURED = "provider"
 BOUNDED = "bounded"
+NONE = "none"
+"""Who told what was consumed: the provider, a bound where it did not, nobody where nothing was."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -34,15 +35,22 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     response_sha256: str
 
 
-def measured_or_bounded(usage: Usage | None, facts: RequestFacts, response_bytes: int) -> tuple[Usage, str]:
+def measured_or_bounded(
+    decision: RouteDecided, offer: OfferedModel | None, usage: Usage | None, response_bytes: int
+) -> tuple[Usage, str]:
     """Take the provider's count, or bound it: no byte-level tokenizer makes more tokens than bytes.
 
-    Nor does a provider make more than was allowed, which is all that was held of quotas.
+    Nor does a provider make more than it may, which is all that was held of quotas and budgets.
     """
     if usage is not None:
         return usage, MEASURED
-    output_tokens = min(response_bytes, facts.output_tokens_bound or response_bytes)
-    return Usage(facts.input_tokens_bound, output_tokens), BOUNDED
+    most = most_output(decision, _declared_limit(offer))
+    output_tokens = response_bytes if most is None else min(response_bytes, most)
+    return Usage(decision.facts.input_tokens_bound, output_tokens), BOUNDED
+
+
+def _declared_limit(offer: OfferedModel | None) -> int | None:
+    return None if offer is None or offer.declared is None else offer.declared.max_output_tokens
 
 
 def completed(
@@ -55,7 +63,7 @@ def completed(
     first_byte_us: int,
 ) -> RequestCompleted:
     """Settle a request that was answered."""
-    usage, source = measured_or_bounded(outcome.usage, decision.facts, outcome.response_bytes)
+    usage, source = measured_or_bounded(decision, offer, outcome.usage, outcome.response_bytes)
     return RequestCompleted(
         at_us=at_us,
         attempt=decision.attempt,
@@ -85,10 +93,11 @@ def cancelled(
     """Settle a request whose client left: with text on its way the provider charges for it."""
     facts = decision.facts
     if response_bytes:
-        used, source = measured_or_bounded(usage, facts, response_bytes)
+        used, source = measured_or_bounded(decision, offer, usage, response_bytes)
     else:
         # A call for a whole answer goes on at the provider; a stream has ended before its first word.
-        used, source = Usage(facts.input_tokens_bound, 0 if facts.stream else usual_output(facts)), BOUNDED
+        whole_answer = most_output(decision, _declared_limit(offer)) or usual_output(facts)
+        used, source = Usage(facts.input_tokens_bound, 0 if facts.stream else whole_answer), BOUNDED
     return RequestCancelled(
         at_us=at_us,
         attempt=decision.attempt,
@@ -112,7 +121,7 @@ def broken_off(
     response_bytes: int,
 ) -> RequestFailed:
     """Settle a stream that broke after text had reached the client."""
-    used, source = measured_or_bounded(usage, decision.facts, response_bytes)
+    used, source = measured_or_bounded(decision, offer, usage, response_bytes)
     return RequestFailed(
         at_us=at_us,
         attempts=decision.attempt,

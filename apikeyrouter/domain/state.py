@@ -13,10 +13,12 @@ from apikeyrouter.domain.budgets import Budgets
 from apikeyrouter.domain.catalogue_folds import CATALOGUE_FOLDS, Provider
 from apikeyrouter.domain.columns import KeyColumns
 from apikeyrouter.domain.events import Event, EventRef, ModelsEquated, NewEvent, Prices, Recorded
+from apikeyrouter.domain.expectations import Expectations
 from apikeyrouter.domain.keys import Key
 from apikeyrouter.domain.price_book import PriceBook
 from apikeyrouter.domain.provider_health import Health, ProviderHealth
 from apikeyrouter.domain.quotas import Quotas
+from apikeyrouter.domain.reconciliation import Reconciliation
 from apikeyrouter.domain.request_folds import REQUEST_FOLDS, OpenRequest
 
 MOST_DENIED_MODELS = 1_000
@@ -50,6 +52,8 @@ class RouterState:
         self.unwell: dict[str, int | None] = {}
         self.quotas = Quotas()
         self.budgets = Budgets()
+        self.expectations = Expectations()
+        self.reconciliation = Reconciliation()
         self.equated: dict[str, ModelsEquated] = {}
         self.refusals_us: dict[str, deque[int]] = {}
         self.denied: dict[str, set[int]] = {}

@@ -41,7 +41,7 @@ class Window(msgspec.Struct, frozen=True):
     """A stretch of time with a limit: fixed ones follow the clock on the wall, rolling ones the present.
 
     A bucket holds a limit's worth and fills up evenly, a full one within the length of the window. A custom
-    window is `seconds` long; fixed ones of these begin at multiples of their length since 1970, local time.
+    window is `seconds` long; fixed ones of these begin when local clocks show a multiple of that since 1970.
     """
 
     kind: Kind
@@ -72,6 +72,8 @@ def bounds(window: Window, at_us: int) -> tuple[int, int]:
     zone = zone_named(window.zone)
     if window.unit in {"day", "week", "month"}:
         return _calendar_bounds(zone, window.unit, at_us)
+    if HOUR_US % window.length_us:
+        return _wall_bounds(zone, window.length_us, at_us)
     return _clock_bounds(zone, window.length_us, at_us)
 
 
@@ -116,6 +118,17 @@ def _calendar_bounds(zone: tzinfo, unit: Unit, at_us: int) -> tuple[int, int]:
     return start_us, end_us
 
 
+def _wall_bounds(zone: tzinfo, length_us: int, at_us: int) -> tuple[int, int]:
+    """Bound a window by what clocks show, so that a change of theirs makes it longer or shorter, as a day."""
+    shown_us = at_us + _offset_us(zone, at_us)
+    shown_us -= shown_us % length_us
+    start_us, end_us = _first_us(zone, moment(shown_us)), _first_us(zone, moment(shown_us + length_us))
+    while at_us >= end_us:  # the clock was put back past an end that it had shown already
+        shown_us += length_us
+        start_us, end_us = end_us, _first_us(zone, moment(shown_us + length_us))
+    return start_us, end_us
+
+
 def _next(first: date, unit: Unit) -> date:
     if unit != "month":
         return first + timedelta(days=7 if unit == "week" else 1)
@@ -123,12 +136,16 @@ def _next(first: date, unit: Unit) -> date:
 
 
 def _midnight_us(zone: tzinfo, day: date) -> int:
-    """Return the first instant of a day; where its midnight was skipped, the instant of the skip."""
-    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
-    start_us = _epoch_us(midnight)
-    if _local(zone, start_us).replace(tzinfo=None) == midnight.replace(tzinfo=None):
-        return start_us
-    return _change_us(zone, _epoch_us(midnight.replace(fold=1)), start_us)
+    return _first_us(zone, datetime(day.year, day.month, day.day, tzinfo=UTC))
+
+
+def _first_us(zone: tzinfo, shown: datetime) -> int:
+    """Return the first instant at which clocks show a time; where it was skipped, the instant of the skip."""
+    local = shown.replace(tzinfo=zone)
+    first_us = _epoch_us(local)
+    if _local(zone, first_us).replace(tzinfo=None) == shown.replace(tzinfo=None):
+        return first_us
+    return _change_us(zone, _epoch_us(local.replace(fold=1)), first_us)
 
 
 def _out_of_step(zone: tzinfo, first_us: int, last_us: int, unit_us: int) -> bool:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from loopback import MODEL, material_of, running_proxy, scripted
 
-from apikeyrouter.domain.events import AttemptFailed, RequestCompleted, RouteDecided
+from apikeyrouter.domain.events import AttemptFailed, ClockSteppedBack, RequestCompleted, RouteDecided
 from apikeyrouter.domain.models.api_key import KeyState
 from apikeyrouter.interfaces.scripted_provider import Fault, FaultKind, KeyScript, ScriptedProvider
 
@@ -135,6 +135,10 @@ async def test_a_broken_stream_is_never_replayed_to_a_client_that_has_text():
         assert "[DONE]" not in answer.text
         assert calls(provider, "a") + calls(provider, "b") == 1
         assert not proxy.node.state.open_requests
+        events = [recorded.event for recorded in proxy.node.reader.read()]
+        assert not any(isinstance(event, ClockSteppedBack) for event in events), (
+            "its end is older than its failure"
+        )
 
 
 async def test_a_stream_that_fails_before_its_first_event_is_served_by_another_key():

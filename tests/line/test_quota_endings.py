@@ -34,7 +34,7 @@ def settings(tmp_path):
     return RouterSettings(database_url=str(tmp_path / "log.db"), synchronous="NORMAL")
 
 
-BOUND = asking().facts.input_tokens_bound + 8
+BOUND = asking().facts.body_bytes + 8
 LIMITS = {"rpd": 10, "tpd": 5000}
 
 
@@ -92,7 +92,7 @@ class TestEveryEnding:
             await read_stream(node, wanted, chunks=3)
             requests, (settled, reserved) = standing(node, key_id)
             assert (requests, reserved) == ((1, 0), 0)
-            assert wanted.facts.input_tokens_bound <= settled <= wanted.facts.input_tokens_bound + 8
+            assert wanted.facts.body_bytes <= settled <= wanted.facts.body_bytes + 8
             await in_good_order(node)
 
     async def test_a_stream_that_breaks_is_counted_by_no_more_than_was_held(self, clock):
@@ -104,7 +104,7 @@ class TestEveryEnding:
             assert await ask(node, wanted) >= 500
             requests, (settled, reserved) = standing(node, key_id)
             assert (requests, reserved) == ((1, 0), 0)
-            assert wanted.facts.input_tokens_bound <= settled <= wanted.facts.input_tokens_bound + 8
+            assert wanted.facts.body_bytes <= settled <= wanted.facts.body_bytes + 8
             await in_good_order(node)
 
     async def test_failing_over_counts_on_both_keys(self, clock):

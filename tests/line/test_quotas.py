@@ -114,7 +114,7 @@ async def test_a_rolling_minute_gives_back_what_has_left_it_and_no_more(clock, s
 
 async def test_tokens_are_held_by_their_bound_and_counted_by_their_use(clock):
     """Calls under way hold what they could use; once settled, the rest is there for others."""
-    bound = asking().facts.input_tokens_bound + 8
+    bound = asking().facts.body_bytes + 8
     async with ScriptedProvider(scripted(a=KeyScript(hold=True))) as provider, running_node() as node:
         (key_id,) = await provide(node, provider, a={"tpm": 10 * bound + bound - 1})
         first = [asyncio.create_task(ask(node)) for _ in range(64)]

@@ -132,7 +132,7 @@ async def test_what_fits_in_no_window_is_refused_at_once_though_others_are_under
 
 async def test_what_others_hold_is_waited_for():
     """The tokens that a call under way will not use are there when it ends, though no window ends in time."""
-    bound = asking("x").facts.input_tokens_bound + 8
+    bound = asking("x").facts.body_bytes + 8
     async with ScriptedProvider(scripted(a=HELD)) as provider, running_node(PATIENT) as node:
         await provide(node, provider, a={"tpd": 2 * bound - 1})
         first = await occupied(node, provider)

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -34,6 +35,7 @@ from apikeyrouter.domain.failures import (
 )
 from apikeyrouter.domain.interfaces.provider_adapter import ProviderDescription, UpstreamAnswer, UpstreamCall
 from apikeyrouter.domain.models.system_error import ConfigurationError
+from apikeyrouter.domain.offers import parse_offers
 from apikeyrouter.domain.rate_limits import RateLimitReport
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -53,7 +55,7 @@ class OpenAIAdapter:
         base_url: str | None = None,
         *,
         transport: Transport | None = None,
-        models: Sequence[ModelOffer | str] = (),
+        models: Sequence[ModelOffer | str | Mapping[str, Any]] = (),
         organization: str | None = None,
         deadlines: Deadlines | None = None,
         now_s: Callable[[], float] = time.time,
@@ -61,7 +63,7 @@ class OpenAIAdapter:
         self._base_url = _checked_base_url(base_url)
         self._owns_transport = transport is None
         self._transport: Transport = HttptoolsTransport() if transport is None else transport
-        self._models = tuple(ModelOffer(model=m) if isinstance(m, str) else m for m in models)
+        self._models = parse_offers(models)
         self._headers = _constant_headers(organization)
         self._deadlines = Deadlines() if deadlines is None else deadlines
         self._now_s = now_s
