@@ -25,6 +25,7 @@ class MemoryLog:
         self.head = 0
         self.available = True
         self._reason = ""
+        self._condemned = False
         self._recorder = _MemoryRecorder()
         self._followers = Followers()
 
@@ -63,10 +64,14 @@ class MemoryLog:
         """Return one stream from its first event; empty if there is none."""
         return [_recorded(notification) for notification in self._recorder.select_stream(stream)]
 
+    def condemn(self, reason: str) -> None:
+        """Take no more."""
+        self.available, self._reason, self._condemned = False, reason, True
+
     async def reopen(self) -> None:
         """Take appends again after one that was refused."""
-        if self._reason == CLOSED:
-            raise unavailable(CLOSED)
+        if self._condemned or self._reason == CLOSED:
+            raise unavailable(self._reason)
         self.head = self._recorder.max_notification_id() or 0
         self.available = True
 

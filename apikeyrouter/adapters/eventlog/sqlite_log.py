@@ -44,6 +44,7 @@ class SqliteLog:
         self._until_idle: list[asyncio.Future[None]] = []
         self._changing = asyncio.Lock()
         self._reason = ""
+        self._condemned = False
         self.head = self._acknowledged = self._writer.first_head
         self.available = True
 
@@ -84,14 +85,18 @@ class SqliteLog:
         """Cap the size of the file from here on, in pages of `PAGE_BYTES`; None is no cap."""
         self._writer.limit_pages(max_pages)
 
+    def condemn(self, reason: str) -> None:
+        """Take no more until another process opens the log; what was handed in is still written."""
+        self.available, self._reason, self._condemned = False, reason, True
+
     async def reopen(self) -> None:
         """Make the log writable after a failure, or raise `LogUnavailableError` and stay as it is."""
         async with self._changing:
             await self._idle()
             if self.available:
                 return
-            if self._reason == CLOSED:
-                raise unavailable(CLOSED)
+            if self._condemned or self._reason == CLOSED:
+                raise unavailable(self._reason)
             try:
                 head = await self._writer.reopen(self._acknowledged)
             except Exception as failure:

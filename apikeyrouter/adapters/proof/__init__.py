@@ -1,0 +1,1 @@
+"""The log's signing key, and its seals in files beside the database."""

@@ -1,0 +1,1 @@
+"""The verifier that travels with evidence; it runs alone."""
