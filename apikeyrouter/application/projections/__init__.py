@@ -1,0 +1,1 @@
+"""Read models: tables that are functions of the log, one file each."""
