@@ -1,10 +1,10 @@
 """Make recorded decisions again from the log and compare the bytes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from apikeyrouter.domain.events import Recorded, RouteDecided, RouteRefused, canonical_bytes
+from apikeyrouter.domain.events import Event, Recorded, RouteDecided, RouteRefused, canonical_bytes
 from apikeyrouter.domain.questions import RouteQuestion
 from apikeyrouter.domain.routing import RULES, decide
 from apikeyrouter.domain.state import RouterState
@@ -13,7 +13,10 @@ MOST_DIFFERENCES = 20
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A decision that came out otherwise: where it stands, and the first field that differs."""
+    """A decision that came out otherwise: where it stands, and the first field that differs.
+
+    `fields` names every field that differs, the first among them.
+    """
 
     position: int
     stream: str
@@ -21,12 +24,14 @@ class Difference(msgspec.Struct, frozen=True):
     field: str
     recorded: str
     again: str
+    fields: tuple[str, ...] = ()
 
 
 class Verification(msgspec.Struct, frozen=True):
     """What a verification found; only the first differences are listed, all are counted.
 
-    `by_former_rules` counts decisions of an earlier version, which today's rules cannot make again.
+    `events` counts what was folded, the decisions those that were made again. `by_former_rules` counts
+    decisions of an earlier version, which today's rules cannot make again.
     """
 
     events: int
@@ -41,13 +46,19 @@ class Verification(msgspec.Struct, frozen=True):
         return self.different == 0
 
 
-def verify(events: Iterable[Recorded]) -> Verification:
-    """Fold the log and decide again at every recorded decision; the whole log, in order, is needed."""
+def verify(events: Iterable[Recorded], *, first: int = 1, last: int | None = None) -> Verification:
+    """Fold the log and decide again at every recorded decision from position `first` to `last`.
+
+    `events` are the whole log in order, for a state has no other beginning. What is kept meanwhile does not
+    grow with their number.
+    """
     state = RouterState()
     counted = decisions = different = by_former_rules = 0
     listed: list[Difference] = []
     for recorded in events:
-        if not isinstance(recorded.event, RouteDecided | RouteRefused):
+        if last is not None and recorded.position > last:
+            break
+        if recorded.position < first or not isinstance(recorded.event, RouteDecided | RouteRefused):
             pass
         elif recorded.event.rules != RULES:
             by_former_rules += 1
@@ -57,15 +68,27 @@ def verify(events: Iterable[Recorded]) -> Verification:
             if canonical_bytes(again) != canonical_bytes(recorded.event):
                 different += 1
                 if len(listed) < MOST_DIFFERENCES:
-                    listed.append(_difference(recorded, again))
+                    listed.append(difference(recorded, again))
         state.evolve(*recorded)
         counted += 1
     return Verification(counted, decisions, different, by_former_rules, tuple(listed))
 
 
-def decide_again(state: RouterState, recorded: RouteDecided | RouteRefused) -> RouteDecided | RouteRefused:
-    """Ask the question of a recorded decision once more, of the state before it."""
-    question = RouteQuestion(
+def together(parts: Sequence[Verification]) -> Verification:
+    """Put the verifications of consecutive ranges together."""
+    differences = [difference for part in parts for difference in part.differences]
+    return Verification(
+        events=max((part.events for part in parts), default=0),
+        decisions=sum(part.decisions for part in parts),
+        different=sum(part.different for part in parts),
+        by_former_rules=sum(part.by_former_rules for part in parts),
+        differences=tuple(differences[:MOST_DIFFERENCES]),
+    )
+
+
+def question_of(recorded: RouteDecided | RouteRefused) -> RouteQuestion:
+    """Return what a recorded decision was asked."""
+    return RouteQuestion(
         facts=recorded.facts,
         policy=recorded.policy,
         attempt=recorded.attempt,
@@ -74,14 +97,27 @@ def decide_again(state: RouterState, recorded: RouteDecided | RouteRefused) -> R
         at_us=recorded.at_us,
         seed=recorded.seed,
     )
-    return decide(state, question)
 
 
-def _difference(recorded: Recorded, again: RouteDecided | RouteRefused) -> Difference:
-    before = msgspec.to_builtins(recorded.event)
-    after = msgspec.to_builtins(again)
-    field, old, new = next(_differing(before, after, ""), ("type", "", ""))
-    return Difference(recorded.position, recorded.stream, recorded.version, field, str(old), str(new))
+def decide_again(state: RouterState, recorded: RouteDecided | RouteRefused) -> RouteDecided | RouteRefused:
+    """Ask the question of a recorded decision once more, of the state before it."""
+    return decide(state, question_of(recorded))
+
+
+def difference(recorded: Recorded, again: Event) -> Difference:
+    """Locate what differs between an event and the one that was made in its place."""
+    found = list(differing(recorded.event, again)) or [("type", "", "")]
+    field, old, new = found[0]
+    fields = tuple(name for name, _, _ in found)
+    place = recorded.position, recorded.stream, recorded.version
+    return Difference(*place, field, str(old), str(new), fields)
+
+
+def differing(before: Event, after: Event) -> Iterator[tuple[str, object, object]]:
+    """Yield every field in which two events differ, by its path, with both values."""
+    if type(before) is not type(after):
+        yield "type", type(before).__name__, type(after).__name__
+    yield from _differing(msgspec.to_builtins(before), msgspec.to_builtins(after), "")
 
 
 def _differing(before: object, after: object, path: str) -> Iterator[tuple[str, object, object]]:

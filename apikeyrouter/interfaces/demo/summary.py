@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 
 from apikeyrouter.application.replay import Verification
-from apikeyrouter.interfaces.cli.replay import outcome
+from apikeyrouter.interfaces.cli.replay_verify import outcome
 from apikeyrouter.interfaces.cli.screen import milliseconds, rounded_usd, table, usd
 from apikeyrouter.interfaces.demo.scoreboard import KeyRow, Scoreboard
 

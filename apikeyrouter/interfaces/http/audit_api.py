@@ -15,12 +15,6 @@ MOST_EVENTS = 1000
 router = APIRouter(tags=["audit"])
 
 
-@router.get("/state")
-async def state(node: NodeDependency) -> dict[str, Any]:
-    """Summarise the state and the position that it stands at."""
-    return node.summary()
-
-
 @router.get("/requests/{request_id}")
 async def request_trail(request_id: str, node: NodeDependency) -> dict[str, Any]:
     """Return a request's events, its decisions in sentences, and their evidence."""

@@ -1,0 +1,58 @@
+"""The state as it stood at a position of the log or at an instant; the past is folded, never stored."""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from apikeyrouter.application.ports import EventReader
+from apikeyrouter.domain.models.system_error import InvalidRequestError
+from apikeyrouter.domain.state import RouterState
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Moment(NamedTuple):
+    """A place in the past: behind the event at `position`, or, where that is None, at `at_us`."""
+
+    position: int | None = None
+    at_us: int = 0
+
+
+def moment_of(text: str) -> Moment:
+    """Read a position, or an instant in ISO 8601; one without an offset is meant in UTC."""
+    if text.isascii() and text.isdigit() and len(text) < 19:
+        return Moment(position=int(text))
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequestError(
+            f"{text[:40]!r} is neither a position of the log nor a time such as 2026-03-01T12:00:00Z",
+            param="at",
+        ) from None
+    since = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)) - EPOCH
+    return Moment(at_us=(since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+
+
+def state_at(reader: EventReader, moment: Moment) -> RouterState:
+    """Fold the log up to a moment.
+
+    Up to an instant means: up to the first event that bears a later time. What leaves its window by then is
+    gone, as for a decision at that instant.
+    """
+    if moment.position is not None:
+        return _behind(reader, moment.position)
+    state = RouterState()
+    for recorded in reader.read():
+        if recorded.event.at_us > moment.at_us:
+            break
+        state.evolve(*recorded)
+    state.advance(moment.at_us)
+    return state
+
+
+def _behind(reader: EventReader, position: int) -> RouterState:
+    state = RouterState().fold(reader.read(until=position))
+    if state.position < position:
+        raise InvalidRequestError(
+            f"the log ends at position {state.position:,}, before {position:,}", param="at"
+        )
+    return state

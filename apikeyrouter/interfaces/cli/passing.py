@@ -1,0 +1,28 @@
+"""How far a pass over the log has come, on standard error."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from apikeyrouter.interfaces.cli.screen import console
+
+if TYPE_CHECKING:
+    from apikeyrouter.domain.events import Recorded
+
+Track = Callable[["Iterable[Recorded]", int], "Iterable[Recorded]"]
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[Track]:
+    """Yield what shows a pass over so many events while they are taken; nothing is left of it at the end."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(doing),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("events"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(errors=True), transient=True) as shown:
+        yield lambda events, total: shown.track(events, total=total)

@@ -1,0 +1,89 @@
+"""What a what-if says is what comes when it is really done: the same traffic on the scripted provider."""
+
+import msgspec
+from histories import CHEAP, DEAR
+from loopback import scripted
+from quota_givens import asking, provide, running_node
+
+from apikeyrouter.adapters.providers.openai import OpenAIAdapter
+from apikeyrouter.application.what_if import Change, Stretch, what_if
+from apikeyrouter.application.what_if.tally import Tally
+from apikeyrouter.domain.events import Policy, Recorded
+from apikeyrouter.domain.objectives import policy_of
+from apikeyrouter.domain.offers import parse_offers
+from apikeyrouter.interfaces.scripted_provider import ScriptedProvider
+
+REQUESTS = 120
+
+
+async def really(policy: Policy, limits: dict | None = None) -> list[Recorded]:
+    """Send the same requests to a dear and a cheap provider, of two keys each, and return the log."""
+    async with (
+        ScriptedProvider(scripted("d1", "d2")) as dear,
+        ScriptedProvider(scripted("c1", "c2")) as cheap,
+        running_node() as node,
+    ):
+        for provider, provider_id, offer in ((dear, "dear", DEAR), (cheap, "cheap", CHEAP)):
+            adapter = OpenAIAdapter(base_url=provider.base_url, models=parse_offers([offer]))
+            await node.manage.register_provider(provider_id, adapter, actor="test")
+        await provide(node, dear, provider_id="dear", d1={}, d2={})
+        await provide(node, cheap, provider_id="cheap", c1=limits or {}, c2=limits or {})
+        for number in range(REQUESTS):
+            order = msgspec.structs.replace(asking(pad=number % 7, tokens=8), policy=policy)
+            await node.route.execute(order)
+        return list(node.reader.read())
+
+
+def counted(events: list[Recorded]) -> Tally:
+    tally = Tally()
+    for recorded in events:
+        tally.count(recorded.event)
+    return tally
+
+
+def near(one: int, other: int, share: float = 0.06) -> bool:
+    return abs(one - other) <= share * max(one, other)
+
+
+async def test_another_objective_costs_what_was_foretold():
+    """Fair history, asked what the cheapest would have cost; then the cheapest is really chosen."""
+    fair = await really(policy_of("fairness"))
+    foretold = what_if(fair, Change(policy=policy_of("cost")), Stretch(draws=5))
+    came = counted(await really(policy_of("cost")))
+    assert foretold.before.cost_nano_usd > 4 * came.cost_nano_usd
+    assert foretold.favourable.tally.cost_nano_usd == came.cost_nano_usd
+    for run in foretold.runs:
+        assert near(run.tally.cost_nano_usd, came.cost_nano_usd, 0.5)
+        assert near(run.tally.providers["cheap"].completed, came.providers["cheap"].completed)
+        assert run.tally.completed + run.tally.failed == came.completed == REQUESTS
+
+
+async def test_quotas_run_out_as_they_would_have():
+    """Room for a few requests a day at the cheap keys: what they serve, and the rest, foretold and real."""
+    fair = await really(policy_of("fairness"))
+    limits = {key: {"rpd": 20} for key in _cheap_keys(fair)}
+    change = Change(policy=policy_of("cost"), metadata=limits)
+    foretold = what_if(fair, change, Stretch(draws=5))
+    came = counted(await really(policy_of("cost"), {"rpd": 20}))
+    for run in foretold.runs:
+        assert run.tally.providers["cheap"].chosen <= 40
+        assert near(run.tally.cost_nano_usd, came.cost_nano_usd, 0.2)
+
+
+async def test_without_its_keys_a_provider_serves_nothing():
+    """What remains serves everything, at the cost that it really has."""
+    fair = await really(policy_of("fairness"))
+    foretold = what_if(fair, Change(removed=tuple(_cheap_keys(fair))), Stretch(draws=5))
+    came = counted(await really(msgspec.structs.replace(policy_of("fairness"), providers=("dear",))))
+    assert foretold.favourable.tally.cost_nano_usd == came.cost_nano_usd
+    for run in foretold.runs:
+        assert "cheap" not in run.tally.providers
+        assert near(run.tally.cost_nano_usd, came.cost_nano_usd)
+
+
+def _cheap_keys(events: list[Recorded]) -> list[str]:
+    return [
+        recorded.stream.removeprefix("key-")
+        for recorded in events
+        if getattr(recorded.event, "provider_id", None) == "cheap" and recorded.stream.startswith("key-")
+    ]
