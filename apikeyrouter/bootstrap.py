@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 
+from apikeyrouter.adapters.alerts.opening import Alerts, open_alerts
 from apikeyrouter.adapters.ambient import SystemClock, SystemEntropy
 from apikeyrouter.adapters.eventlog.connections import PAGE_BYTES
 from apikeyrouter.adapters.eventlog.memory_log import MemoryLog
 from apikeyrouter.adapters.eventlog.sqlite_log import SqliteLog
 from apikeyrouter.adapters.prices.genai_book import packaged_book
+from apikeyrouter.adapters.proof.opening import Sealing, open_sealing
 from apikeyrouter.adapters.providers.openai import OpenAIAdapter
 from apikeyrouter.adapters.providers.transport import Deadlines
 from apikeyrouter.adapters.telemetry.metrics import Metrics
@@ -21,8 +23,10 @@ from apikeyrouter.application.durability import Durability
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.manage import Manage
 from apikeyrouter.application.notices import notices
-from apikeyrouter.application.ports import Clock, EventLog, EventReader, Vault
+from apikeyrouter.application.ports import Clock, EventReader, Vault
 from apikeyrouter.application.price_books import PriceBooks
+from apikeyrouter.application.proof.condemning import condemning
+from apikeyrouter.application.proof.ports import CondemnableLog
 from apikeyrouter.application.providers import ProviderRegistry
 from apikeyrouter.application.recover import start_node, stop_node
 from apikeyrouter.application.route_request import RouteRequest
@@ -52,6 +56,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     vault: Vault
     clock: Clock
     metrics: Metrics
+    alerts: Alerts
+    sealing: Sealing | None
 
     @property
     def state(self) -> RouterState:
@@ -83,7 +89,10 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
         await self.providers.close()
         if self.ready:
             await stop_node(self.journal, self.clock, self.node_id)
+        await self.alerts.close()
         await self.journal.close()
+        if self.sealing is not None:
+            await self.sealing.close()
         self.vault.close()
 
 
@@ -93,14 +102,20 @@ async def open_node(settings: RouterSettings, *, heard: Listener | None = None) 
     `heard` is told every key's material that enters this process's memory, so that log lines can mask it.
     """
     log = _open_log(settings)
+    sealing = None
     try:
-        return await _wire(settings, log, heard)
+        sealing = await asyncio.to_thread(open_sealing, settings)
+        return await _wire(settings, log, sealing, heard)
     except BaseException:
         await log.close()
+        if sealing is not None:
+            await sealing.close()
         raise
 
 
-async def _wire(settings: RouterSettings, log: EventLog, heard: Listener | None) -> Node:
+async def _wire(
+    settings: RouterSettings, log: CondemnableLog, sealing: Sealing | None, heard: Listener | None
+) -> Node:
     clock, entropy = SystemClock(), SystemEntropy()
     node_id = entropy.new_id()
     metrics = Metrics()
@@ -124,6 +139,8 @@ async def _wire(settings: RouterSettings, log: EventLog, heard: Listener | None)
         queue_timeout_us=int(settings.queue_timeout_s * SECOND_US),
     )
     released = await start_node(journal, clock, node_id, VERSION)
+    if sealing is not None:
+        await asyncio.to_thread(sealing.start, log, clock, condemning(log, journal))
     manage.destroy_orphans()
     prices = PriceBooks(journal=journal, clock=clock, packaged=packaged_book)
     await prices.adopt_at_first_start()
@@ -142,6 +159,8 @@ async def _wire(settings: RouterSettings, log: EventLog, heard: Listener | None)
         vault=vault,
         clock=clock,
         metrics=metrics,
+        alerts=await open_alerts(settings, journal),
+        sealing=sealing,
     )
 
 
@@ -172,7 +191,7 @@ def _attach_known(providers: ProviderRegistry, state: RouterState, settings: Rou
             providers.attach(provider.provider_id, adapter, provisional=True)
 
 
-def _open_log(settings: RouterSettings) -> EventLog:
+def _open_log(settings: RouterSettings) -> CondemnableLog:
     path = settings.database_path
     if path is None:
         notices().warning(

@@ -25,7 +25,11 @@ MOST_METRIC_MODELS = 50  # distinct label values; what comes later is counted as
 MOST_METRIC_PROVIDERS = 64
 MOST_METRIC_REASONS = 64
 MOST_METRIC_ACCOUNTS = 200  # quotas with two series each; the others are only counted
+MOST_METRIC_BUDGETS = 100  # with four series each; the others are only counted
 METRICS_CACHE_US = 1_000_000  # rendering takes tens of milliseconds, scrapers come every few seconds
+
+# --- alerts ------------------------------------------------------------------------------------------
+MOST_QUEUED_ALERTS = 1000  # in memory; what comes beyond is read from the log when these are delivered
 
 # --- event log ---------------------------------------------------------------------------------------
 MOST_BATCH_EVENTS = 200  # one transaction; a single append is never split, however large it is
@@ -35,3 +39,13 @@ MOST_QUEUED_BYTES = 64 * 1024 * 1024
 MOST_PAGE_EVENTS = 500  # what a reader holds at once; no read transaction outlasts a page
 MOST_LOCK_FILE_BYTES = 4096
 MOST_WAL_BYTES = 16 * 1024 * 1024  # what the write-ahead file is cut back to once no reader needs more
+
+# --- proof -------------------------------------------------------------------------------------------
+MOST_NOTE_BYTES = 64 * 1024
+MOST_NOTE_SIGNATURES = 64
+
+# --- read models and reports -------------------------------------------------------------------------
+MOST_PROJECTED_EVENTS = 10_000  # one transaction of the read models; some 30 MB while they are at hand
+MOST_REPORT_ROWS = 100_000  # of one answer; what is cut off is said
+MOST_TRACED_EVENTS = 10_000
+MOST_BUNDLE_EVENTS = 200_000  # held in memory while a bundle of evidence is made

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -23,7 +24,7 @@ from apikeyrouter.limits import (
 
 PREFIX = "APIKEYROUTER_"
 SERVER_DATABASE = "apikeyrouter.db"
-_SECRET = frozenset({"management_api_key", "encryption_key"})
+_SECRET = frozenset({"management_api_key", "encryption_key", "alert_webhook_url"})
 _NEVER_SHOWN = _SECRET | {"database_url"}  # other databases' addresses hold passwords
 _SHOWN_CHARS = 80
 _INJECTED = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT_")
@@ -76,6 +77,13 @@ class RouterSettings(BaseSettings):
     max_attempts: int = Field(default=10, ge=1, le=MOST_ATTEMPTS)
     max_body_bytes: int = Field(default=DEFAULT_BODY_BYTES, ge=1, le=MOST_BODY_BYTES)
     max_log_bytes: int | None = Field(default=None, ge=LEAST_LOG_BYTES)
+    seal_folder: Path | None = None
+    seal_interval_s: Seconds = 1.0
+    seal_idle_s: Seconds = 3600.0
+    witness_url: str | None = Field(default=None, pattern="^https?://")
+    witness_key: str | None = None
+    witness_interval_s: Seconds = 60.0
+    alert_webhook_url: SecretStr | None = None
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = "info"
     log_format: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = "json"
     objective: Annotated[Objective, BeforeValidator(_lower)] = "fairness"
@@ -151,10 +159,22 @@ class RouterSettings(BaseSettings):
             raise ValueError("should be visible ASCII characters without spaces, as it travels in a header")
         return value
 
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _may_be_posted_to(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_safe_url(value.get_secret_value()):
+            raise ValueError("should be an https URL, or an http URL of this machine, without a fragment")
+        return value
+
     @field_validator("master_key_file")
     @classmethod
     def _expanded(cls, value: Path | None) -> Path | None:
         return None if value is None else at_home(value, "master_key_file")
+
+    @field_validator("seal_folder")
+    @classmethod
+    def _a_folder(cls, value: Path | None) -> Path | None:
+        return None if value is None else at_home(value, "seal_folder")
 
 
 class ServerSettings(RouterSettings):
@@ -175,6 +195,18 @@ def _is_loopback(host: str) -> bool:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return address.is_loopback
+
+
+def _is_safe_url(text: str) -> bool:
+    """Tell whether what is posted there stays secret on its way: by TLS, or within this machine."""
+    if not text.isascii() or not text.isprintable() or set(' \\#"<>^`{|}') & set(text):
+        return False
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port  # a port that is none is told by asking for it
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(str(host))))
 
 
 def _refuse_unknown_arguments(values: Mapping[str, object]) -> None:

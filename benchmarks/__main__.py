@@ -12,9 +12,12 @@ SUITES = {
     "decision": "one routing decision, by number of keys",
     "eventlog": "durable appends",
     "rebuild": "folding a log into state",
+    "replay": "making decisions and histories again",
     "import": "import times in fresh processes",
     "library": "calls in process",
     "routing": "routers over the same limited keys",
+    "budgets": "hard budgets under load, and what they cost",
+    "reports": "read models made anew, and questions to them",
 }
 
 

@@ -1,4 +1,4 @@
-"""Money, as the library manages it: budgets, prices, and which models may stand in for which."""
+"""Money, as the library manages it: budgets, prices, estimates, and which models stand in for which."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
@@ -6,12 +6,16 @@ from decimal import Decimal
 from apikeyrouter.bootstrap import Node
 from apikeyrouter.domain.budget_terms import parse_terms, parse_usd, word
 from apikeyrouter.domain.models.budget import Budget, BudgetScope, EnforcementMode, TimeWindow
+from apikeyrouter.domain.models.cost_estimate import EstimateAccuracy, RequestEstimate
+from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.interfaces.budget_views import budget_view
+from apikeyrouter.interfaces.estimate_views import accuracy_view, estimate_view
+from apikeyrouter.interfaces.intents import Intent, Objective, order_of
 from apikeyrouter.interfaces.price_queries import ACTOR, PriceQueries
 
 
 class CostController:
-    """Budgets and prices. Amounts are US dollars: a Decimal, a whole number or a text, never a float."""
+    """Budgets, prices, estimates. Amounts are US dollars: Decimal, whole number or text, never a float."""
 
     def __init__(self, open_node: Callable[[], Awaitable[Node]]) -> None:
         self._open_node = open_node
@@ -85,7 +89,25 @@ class CostController:
         Those that providers list may be chosen; both empty takes back what was said.
         """
         node = await self._open_node()
-        await node.budgets.equate(model, tuple(equivalents), tuple(cheaper), actor=ACTOR)
+        await node.budgets.equate(
+            model, _names(equivalents, "equivalents"), _names(cheaper, "cheaper"), actor=ACTOR
+        )
+
+    async def estimate(self, intent: Intent, objective: Objective = None) -> RequestEstimate:
+        """Tell what an intent would cost if it was routed now, and by whom; nothing is sent or reserved."""
+        node = await self._open_node()
+        return estimate_view(node, order_of(node, intent, objective))
+
+    async def reconciliation(self) -> list[EstimateAccuracy]:
+        """Compare estimates with what came of them, for every model of every provider."""
+        return accuracy_view((await self._open_node()).state)
 
     def _view(self, node: Node, budget_id: str) -> Budget:
         return budget_view(node.state, node.budgets.budget(budget_id), node.clock.now_us())
+
+
+def _names(given: Iterable[str], param: str) -> tuple[str, ...]:
+    """Take names one by one; of a single text its letters would be taken for names."""
+    if isinstance(given, str):
+        raise InvalidRequestError(f"{param} must be a list of models, not one text", param=param)
+    return tuple(given)

@@ -6,24 +6,19 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-from pydantic import ValidationError
 
 from apikeyrouter.application.audit import Trail, trail
-from apikeyrouter.application.intake import Wish, address, order
-from apikeyrouter.application.origin import origin_of
-from apikeyrouter.application.passage import Order, Passage
+from apikeyrouter.application.passage import Passage
 from apikeyrouter.bootstrap import Node, open_node
 from apikeyrouter.domain.explanation import explain
 from apikeyrouter.domain.interfaces.provider_adapter import ProviderAdapter, UpstreamAnswer
 from apikeyrouter.domain.models.api_key import APIKey
 from apikeyrouter.domain.models.cost_estimate import CostEstimate
-from apikeyrouter.domain.models.request_intent import RequestIntent
-from apikeyrouter.domain.models.routing_decision import RoutingObjective
 from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.domain.models.system_response import ResponseMetadata, SystemResponse, TokenUsage
-from apikeyrouter.domain.objectives import policy_of
 from apikeyrouter.domain.settlement import measured_or_bounded
 from apikeyrouter.interfaces.cost_controller import CostController
+from apikeyrouter.interfaces.intents import Intent, Objective, order_of
 from apikeyrouter.interfaces.key_changes import merged_metadata
 from apikeyrouter.interfaces.key_queries import KeyQueries
 from apikeyrouter.interfaces.quota_queries import QuotaQueries
@@ -31,9 +26,6 @@ from apikeyrouter.interfaces.views import api_key
 from apikeyrouter.settings import RouterSettings
 
 ACTOR = "library"
-
-Intent = RequestIntent | Mapping[str, Any]
-Objective = str | RoutingObjective | Mapping[str, Any] | None
 
 
 class ApiKeyRouter:
@@ -147,7 +139,7 @@ class ApiKeyRouter:
         `InvalidRequestError`, `LogUnavailableError`.
         """
         node = await self._open()
-        passage, answer = await node.route.execute(self._order(node, intent, objective, stream=False))
+        passage, answer = await node.route.execute(order_of(node, intent, objective))
         return _response(passage, answer)
 
     async def route_stream(
@@ -155,7 +147,7 @@ class ApiKeyRouter:
     ) -> AsyncIterator[dict[str, Any]]:
         """Serve an intent as a stream of chunks in OpenAI's dialect, with the same accounting."""
         node = await self._open()
-        _, stream = await node.route.open_stream(self._order(node, intent, objective, stream=True))
+        _, stream = await node.route.open_stream(order_of(node, intent, objective, stream=True))
         try:
             async for events in stream:
                 for chunk in _chunks(events):
@@ -197,29 +189,6 @@ class ApiKeyRouter:
                     self._node = await open_node(self._settings)
         return self._node
 
-    def _order(self, node: Node, intent: Intent, objective: Objective, *, stream: bool) -> Order:
-        parsed = _intent(intent)
-        parameters = {**(parsed.model_extra or {}), **parsed.parameters}
-        asked_provider = parameters.pop("provider_id", None) or parsed.provider_id
-        provider_id, model = (
-            (asked_provider, parsed.model) if asked_provider else address(node.state, parsed.model)
-        )
-        messages = [message.model_dump(exclude_unset=True) for message in parsed.messages]
-        body = {**parameters, "model": model, "messages": messages}
-        if stream:
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-        wish = Wish(
-            operation="chat",
-            model=model,
-            provider_id=provider_id,
-            stream=stream,
-            needs=("tools",) if parameters.get("tools") else (),
-            output_tokens_bound=_output_bound(parameters) * _choices(parameters),
-            choices=_choices(parameters),
-            origin=origin_of(parsed.client_id, parsed.team, parsed.tags),
-        )
-        return order(wish, policy_of(objective or node.settings.objective), _encode(body))
-
 
 def _settings(config: RouterSettings | Mapping[str, Any] | None, state_store: str | None) -> RouterSettings:
     if isinstance(config, RouterSettings):
@@ -230,39 +199,9 @@ def _settings(config: RouterSettings | Mapping[str, Any] | None, state_store: st
     return RouterSettings(**fields)
 
 
-def _intent(intent: Intent) -> RequestIntent:
-    if isinstance(intent, RequestIntent):
-        return intent
-    try:
-        return RequestIntent.model_validate(intent)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InvalidRequestError(f"intent.{where}: {first['msg']}", param=where) from None
-
-
-def _encode(body: dict[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(body)
-    except (TypeError, ValueError, RecursionError, OverflowError):
-        raise InvalidRequestError(
-            "the intent holds values that JSON cannot carry", param="parameters"
-        ) from None
-
-
-def _output_bound(parameters: Mapping[str, Any]) -> int:
-    asked = parameters.get("max_completion_tokens") or parameters.get("max_tokens") or 0
-    return asked if isinstance(asked, int) and not isinstance(asked, bool) and asked > 0 else 0
-
-
-def _choices(parameters: Mapping[str, Any]) -> int:
-    asked = parameters.get("n")
-    return asked if isinstance(asked, int) and not isinstance(asked, bool) and asked > 0 else 1
-
-
 def _response(passage: Passage, answer: UpstreamAnswer) -> SystemResponse:
     decision = passage.chosen
-    usage, source = measured_or_bounded(answer.usage, decision.facts, len(answer.body))
+    usage, source = measured_or_bounded(decision, passage.offer, answer.usage, len(answer.body))
     body = msgspec.json.decode(answer.body, type=dict[str, Any])
     return SystemResponse(
         content=_content(body),

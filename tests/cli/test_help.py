@@ -21,16 +21,25 @@ COMMANDS = sorted(commands(get_command(app)))
 def test_the_commands():
     """The commands of the contract as far as they are built; a stub of another would be a lie."""
     assert {path[0] for path in COMMANDS} == {
+        "budgets",
         "demo",
         "doctor",
+        "estimate",
+        "estimates",
         "events",
         "explain",
         "forecast",
         "keys",
+        "models",
         "prices",
+        "proof",
         "providers",
         "replay",
+        "report",
         "serve",
+        "verify",
+        "what-if",
+        "witness",
     }
 
 

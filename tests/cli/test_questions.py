@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import sqlite3
 
 import pytest
@@ -233,9 +234,12 @@ class TestDoctor:
 
 
 def _copy(commands, folder) -> None:
-    """Work on a copy of the log, its vault and its key."""
+    """Work on a copy of the log, its vault, its keys and its seals."""
     for path in commands.log.parent.iterdir():
         copy = folder / path.name
+        if path.is_dir():
+            shutil.copytree(path, copy)
+            continue
         copy.write_bytes(path.read_bytes())
         copy.chmod(0o600)
     commands.log = folder / commands.log.name

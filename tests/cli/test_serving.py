@@ -90,7 +90,8 @@ def test_no_key_anywhere(processes, provider):
         assert stat.S_IMODE(run_file.stat().st_mode) == 0o600
         stranger = httpx.get(f"{server.url}/api/v1/keys", headers={"x-api-key": "guessed"})
         assert stranger.status_code == 401
-        written = [path.read_bytes() for path in processes.folder.iterdir() if path != run_file]
+        files = [path for path in processes.folder.rglob("*") if path.is_file() and path != run_file]
+        written = [path.read_bytes() for path in files]
         _, errors = server.stop()
     texts = [errors, json.dumps(server.said), *(one.stdout + one.stderr for one in said)]
     texts += [content.decode("latin-1") for content in written]

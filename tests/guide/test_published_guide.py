@@ -5,6 +5,8 @@ import inspect
 
 import pytest
 
+from apikeyrouter.domain.components.cost_controller import BudgetExceededError
+from apikeyrouter.domain.models.system_error import PriceUnknownError
 from apikeyrouter.interfaces.scripted_provider import KeyScript, Script, ScriptedProvider
 
 PATTERN_1 = """
@@ -52,6 +54,35 @@ response = await router.route(intent, objective="reliability")
 
 # Fairness (default)
 response = await router.route(intent, objective="fairness")
+"""
+
+PATTERN_3 = """
+from apikeyrouter.domain.models.budget import BudgetScope, EnforcementMode, TimeWindow
+from decimal import Decimal
+
+# Set budget (automatic enforcement)
+budget = await router.cost_controller.create_budget(
+    scope=BudgetScope.Global,
+    limit=Decimal("100.00"),
+    period=TimeWindow.Daily,
+    enforcement_mode=EnforcementMode.Hard
+)
+
+# Automatic cost estimation and budget checking
+response = await router.route(intent, objective="cost")
+# Budget automatically enforced before execution
+"""
+
+STEP_5 = """
+from apikeyrouter.domain.models.budget import BudgetScope, EnforcementMode, TimeWindow
+from decimal import Decimal
+
+budget = await router.cost_controller.create_budget(
+    scope=BudgetScope.Global,
+    limit=Decimal("100.00"),
+    period=TimeWindow.Daily,
+    enforcement_mode=EnforcementMode.Hard
+)
 """
 
 QUOTAS = """
@@ -103,6 +134,49 @@ async def test_steps_2_to_4(provider):
     for step in (STEP_3, STEP_4):
         names = await run(step, names)
         assert names["response"].content
+    await names["router"].close()
+
+
+async def test_pattern_3_cost_optimization(provider):
+    """A hard budget pays for the answer, and refuses what does not fit into it."""
+    names = await run(STEP_2, {})
+    router = names["router"]
+    # The scripted provider is at another address than OpenAI, for which the book of prices has none.
+    await router.cost_controller.prices.set(
+        "openai", "gpt-4", {"input_usd_per_mtok": 30, "output_usd_per_mtok": 60}
+    )
+    names["intent"] = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hello!"}]}
+    names = await run(PATTERN_3, names)
+    budget = await router.cost_controller.get_budget(names["budget"].id)
+    assert budget.spent == names["response"].cost.amount > 0
+    assert budget.remaining == 100 - budget.spent
+    dear = {**names["intent"], "parameters": {"max_tokens": 2_000_000}}
+    with pytest.raises(BudgetExceededError) as refused:
+        await router.route(dear, objective="cost")
+    assert refused.value.remaining == budget.remaining
+    await router.close()
+
+
+async def test_pattern_3_at_openai_s_own_address(monkeypatch):
+    """There the book of prices knows the model, so the snippet needs nothing else."""
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    names = await run(STEP_2, {})
+    names = await run(STEP_5, names)
+    price, *_ = await names["router"].cost_controller.prices.of("gpt-4")
+    assert (price["provider"], price["registered"], price["source"]) == ("openai", True, "book")
+    assert price["prices"]["input"] > 0
+    await names["router"].close()
+
+
+async def test_step_5_set_up_budgets(provider):
+    """What was asked for is there, and enforced."""
+    names = await run(STEP_2, {})
+    names = await run(STEP_5, names)
+    budget = names["budget"]
+    assert (budget.scope, budget.limit, budget.period) == ("global", 100, "daily")
+    assert await names["router"].cost_controller.list_budgets() == [budget]
+    with pytest.raises(PriceUnknownError):
+        await names["router"].route({"model": "gpt-4", "messages": [{"role": "user", "content": "Hello!"}]})
     await names["router"].close()
 
 

@@ -69,6 +69,23 @@ class TestTheLedger:
         ]
         assert view.keys["beta"].calls == 0
 
+    @pytest.mark.parametrize("faults", [(), (Fault(kind=FaultKind.Status, status=500),)])
+    async def test_tells_who_asked_for_what(self, provider, faults):
+        """A call has the model and the user that its body names, also where a fault answers it."""
+        provider.change_key("alpha", faults=faults)
+        await ask(provider, user="request-7")
+        await ask(provider)
+        assert [(call.model, call.user) for call in provider.ledger().calls] == [
+            ("m", "request-7"),
+            ("m", None),
+        ]
+
+    async def test_a_fault_strikes_whatever_the_body(self, provider):
+        """Where a fault answers instead, a body that cannot be read is no matter."""
+        provider.change_key("alpha", faults=(Fault(kind=FaultKind.Status, status=503),))
+        head, _ = await ask(provider, messages="nonsense")
+        assert b" 503 " in head
+
     async def test_counts_connections(self, provider):
         """Connections are counted, those that were made and those that stand."""
         async with Talk(provider):

@@ -67,12 +67,12 @@ class TestLines:
     def test_the_standard_library_takes_the_same_way(self, redactor, stream):
         """Its records become lines with the logger's name, its warnings too."""
         configure_logging("info", "json", redactor=redactor, stream=stream)
-        logging.getLogger("uvicorn.error").error("bad %s", "thing")
+        logging.getLogger("some.library").error("bad %s", "thing")
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn("old thing", stacklevel=1)
         first, second = lines(stream)
-        assert (first["event"], first["logger"], first["level"]) == ("bad thing", "uvicorn.error", "error")
+        assert (first["event"], first["logger"], first["level"]) == ("bad thing", "some.library", "error")
         assert "old thing" in second["event"]
 
     @pytest.mark.parametrize(

@@ -61,6 +61,8 @@ class _Folded(Collector):
         yield _gauge(names.OPEN_REQUESTS, {(): len(metrics.open_requests)})
         yield _gauge(names.KEYS, _keys(metrics))
         yield from _capacity(self._standing)
+        yield from _budgets(self._standing)
+        yield _counter(names.BUDGET_REFUSALS, dict(metrics.budget_refusals))
         yield _gauge(names.WAITING_REQUESTS, {(): len(metrics.waiting_since_us)})
         waits = (((outcome,), histogram) for outcome, histogram in metrics.waits_us.items())
         yield _histogram(names.WAIT_SECONDS, waits, SECOND_US)
@@ -100,6 +102,15 @@ def _capacity(standing: Standing) -> Iterator[Metric]:
     yield _gauge(names.QUOTA_ACCOUNTS, {(): standing.accounts})
     yield _gauge(names.QUOTA_LIMIT, {quota.labels: quota.limit for quota in standing.quotas})
     yield _gauge(names.QUOTA_REMAINING, {quota.labels: quota.remaining for quota in standing.quotas})
+
+
+def _budgets(standing: Standing) -> Iterator[Metric]:
+    budgets = standing.budgets
+    yield _gauge(names.BUDGETS, {(): standing.open_budgets})
+    yield _gauge(names.BUDGET_LIMIT, {funds.labels: funds.limit for funds in budgets})
+    yield _gauge(names.BUDGET_SPENT, {funds.labels: funds.spent for funds in budgets})
+    yield _gauge(names.BUDGET_RESERVED, {funds.labels: funds.reserved for funds in budgets})
+    yield _gauge(names.BUDGET_REMAINING, {funds.labels: funds.remaining for funds in budgets})
 
 
 def _token_usage(metrics: "Metrics", rows: list[Row]) -> Iterator[tuple[Labels, Histogram]]:

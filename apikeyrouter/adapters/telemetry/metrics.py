@@ -39,6 +39,7 @@ from apikeyrouter.domain.events import (
 from apikeyrouter.domain.models.api_key import KeyState
 from apikeyrouter.limits import (
     METRICS_CACHE_US,
+    MOST_METRIC_BUDGETS,
     MOST_METRIC_MODELS,
     MOST_METRIC_PROVIDERS,
     MOST_METRIC_REASONS,
@@ -60,6 +61,7 @@ class Metrics:
         self.head_position = 0
         self.decisions: Counter[tuple[str, str]] = Counter()
         self.attempts: Counter[tuple[str, str]] = Counter()
+        self.budget_refusals: Counter[tuple[str, str]] = Counter()
         self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self.consumption: dict[Served, Consumption] = {}
         self.failed_us: dict[tuple[Served, str], Histogram] = {}
@@ -72,6 +74,7 @@ class Metrics:
         self._models = CappedLabels(MOST_METRIC_MODELS)
         self._providers = CappedLabels(MOST_METRIC_PROVIDERS)
         self._reasons = CappedLabels(MOST_METRIC_REASONS)
+        self._budgets = CappedLabels(MOST_METRIC_BUDGETS)
         self._clock = clock or SystemClock()
         self._standing = NOTHING_STANDS
         self._rendered = b""
@@ -127,6 +130,10 @@ class Metrics:
         """Count a decision or a refusal."""
         self.decisions[self._reasons.admit(reason), self._reasons.admit(objective)] += 1
 
+    def count_shortfall(self, budget_id: str, scope: str) -> None:
+        """Count a request that a budget had no room for."""
+        self.budget_refusals[self._budgets.admit(budget_id), scope] += 1
+
     def count_attempt(self, provider_id: str, failure_class: str) -> None:
         """Count an upstream call that ended."""
         self.attempts[self._providers.admit(provider_id), self._reasons.admit(failure_class)] += 1
@@ -177,6 +184,8 @@ def _route_deferred(metrics: Metrics, stream: str, event: RouteDeferred) -> None
 
 def _route_refused(metrics: Metrics, stream: str, event: RouteRefused) -> None:
     metrics.count_decision(event.reason, event.policy.objective)
+    if event.shortfall is not None:
+        metrics.count_shortfall(event.shortfall.budget_id, event.shortfall.scope)
     _ended(metrics, stream, "refused", event)
 
 

@@ -54,6 +54,25 @@ QUOTA_REMAINING = MetricName(
 QUOTA_ACCOUNTS = MetricName(
     "apikeyrouter_quota_accounts", "Accounts with a limit, those without a series of their own included."
 )
+_BUDGET = ("budget", "scope")
+BUDGETS = MetricName("apikeyrouter_budgets", "Open budgets, those without series of their own included.")
+BUDGET_LIMIT = MetricName(
+    "apikeyrouter_budget_limit_nano_usd",
+    "What a budget allows in its present window, top-ups included.",
+    _BUDGET,
+)
+BUDGET_SPENT = MetricName(
+    "apikeyrouter_budget_spent_nano_usd", "What is settled of a budget in its present window.", _BUDGET
+)
+BUDGET_RESERVED = MetricName(
+    "apikeyrouter_budget_reserved_nano_usd", "What is held of a budget for calls under way.", _BUDGET
+)
+BUDGET_REMAINING = MetricName(
+    "apikeyrouter_budget_remaining_nano_usd", "What still fits into a budget.", _BUDGET
+)
+BUDGET_REFUSALS = MetricName(
+    "apikeyrouter_budget_refusals_total", "Requests that did not fit into a hard budget.", _BUDGET
+)
 WAITING_REQUESTS = MetricName("apikeyrouter_waiting_requests", "Requests that wait for a free key.")
 WAIT_SECONDS = MetricName(
     "apikeyrouter_wait_seconds",

@@ -1,15 +1,17 @@
-"""What metrics show of the state as it stands: the quotas and the health of providers.
+"""What metrics show of the state as it stands: quotas, budgets, and the health of providers.
 
 Unlike what is counted, it changes with time alone, so it is read from the state, in the loop's own thread.
 """
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
 from apikeyrouter.domain.accounts import AccountReport
+from apikeyrouter.domain.budgets import Budget
 from apikeyrouter.domain.provider_health import Health
 from apikeyrouter.domain.state import RouterState
-from apikeyrouter.limits import MOST_METRIC_ACCOUNTS, MOST_METRIC_PROVIDERS
+from apikeyrouter.limits import MOST_METRIC_ACCOUNTS, MOST_METRIC_BUDGETS, MOST_METRIC_PROVIDERS
 
 
 class Quota(NamedTuple):
@@ -20,15 +22,27 @@ class Quota(NamedTuple):
     remaining: int
 
 
+class Funds(NamedTuple):
+    """A budget by its labels, and its figures in nano-USD."""
+
+    labels: tuple[str, str]
+    limit: int
+    spent: int
+    reserved: int
+    remaining: int
+
+
 class Standing(NamedTuple):
-    """The accounts that have a series of their own, how many there are, and every provider's health."""
+    """What has series of its own, how many there are of each kind, and every provider's health."""
 
     quotas: tuple[Quota, ...]
     accounts: int
     health: dict[str, str]
+    budgets: tuple[Funds, ...]
+    open_budgets: int
 
 
-NOTHING_STANDS = Standing((), 0, {})
+NOTHING_STANDS = Standing((), 0, {}, (), 0)
 
 
 def standing_of(state: RouterState, now_us: int) -> Standing:
@@ -44,6 +58,8 @@ def standing_of(state: RouterState, now_us: int) -> Standing:
         quotas=tuple(quota for report in shown if (quota := _quota(report)) is not None),
         accounts=len(rows),
         health={**healthy, **told},
+        budgets=tuple(_funds(state, budget, now_us) for budget in islice(_open(state), MOST_METRIC_BUDGETS)),
+        open_budgets=state.budgets.open,
     )
 
 
@@ -53,3 +69,21 @@ def _quota(report: AccountReport) -> Quota | None:
     owner = report.account_id.partition("/")[0]
     labels = (owner, str(report.dimension), report.window.unit, "|".join(report.models or ()))
     return Quota(labels, report.limit, report.remaining)
+
+
+def _open(state: RouterState) -> Iterator[Budget]:
+    return (budget for budget in state.budgets.by_row if not budget.is_closed)
+
+
+def _funds(state: RouterState, budget: Budget, now_us: int) -> Funds:
+    """Read a budget. Names are no labels: whoever may scrape need not know who the clients are."""
+    report = state.budgets.accounts.report(budget.row, now_us)
+    topped_up = sum(amount for ends_us, amount in budget.credits if ends_us > now_us)
+    limit = budget.terms.limit_nano_usd + topped_up
+    return Funds(
+        labels=(budget.budget_id, str(budget.scope)),
+        limit=limit,
+        spent=report.settled,
+        reserved=report.reserved,
+        remaining=max(limit - report.settled - report.reserved, 0),
+    )

@@ -5,17 +5,25 @@ from typing import Annotated
 import typer
 
 from apikeyrouter.interfaces.cli import (
+    budgets,
     demo_command,
     doctor,
+    estimates,
     events,
     explain,
     forecast,
     keys,
+    models,
     prices,
+    proof,
     providers,
     quotas,
     replay,
+    report,
     serve,
+    verify,
+    what_if,
+    witness,
 )
 from apikeyrouter.interfaces.cli.refusing import RefusingGroup
 
@@ -52,9 +60,18 @@ serve.add_to(app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(providers.app, name="providers")
 app.add_typer(prices.app, name="prices")
+app.add_typer(models.app, name="models")
+app.add_typer(budgets.app, name="budgets")
+estimates.add_to(app)
+app.add_typer(estimates.app, name="estimates")
 explain.add_to(app)
 events.add_to(app)
+verify.add_to(app)
+app.add_typer(proof.app, name="proof")
+app.add_typer(witness.app, name="witness")
 app.add_typer(replay.app, name="replay")
+app.add_typer(report.app, name="report")
+what_if.add_to(app)
 quotas.add_to(forecast.app)
 app.add_typer(forecast.app, name="forecast", cls=quotas.ShowingGroup, help=quotas.HELP)
 doctor.add_to(app)

@@ -31,12 +31,18 @@ class Management:
     def __init__(self, client: "httpx.AsyncClient") -> None:
         self._client = client
 
-    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Any:
         """Make one call and return its answer; what the server refuses is raised with its words."""
         import httpx
 
         try:
-            response = await self._client.request(method, f"/api/v1{path}", json=body)
+            response = await self._client.request(method, f"/api/v1{path}", json=body, headers=headers)
         except httpx.TransportError as error:
             raise LogUnavailableError(
                 f"the server at {self._client.base_url} does not answer ({type(error).__name__}): it may be"

@@ -1,4 +1,4 @@
-"""Everything behind the hot path, through FastAPI: health, metrics, models, keys and audit."""
+"""Everything behind the hot path, through FastAPI: health, metrics, models, keys, audit and replay."""
 
 from typing import Protocol
 
@@ -12,12 +12,18 @@ from apikeyrouter.domain.models.system_error import InvalidRequestError, NotFoun
 from apikeyrouter.domain.models.system_error import SystemError as RouterError
 from apikeyrouter.interfaces.http import (
     audit_api,
+    budgets_api,
+    equivalents_api,
+    estimates_api,
     health_api,
     keys_api,
     models_api,
     openapi,
     prices_api,
+    proofs_api,
     quotas_api,
+    replay_api,
+    reports_api,
 )
 from apikeyrouter.interfaces.http.node_access import ManagementKey
 from apikeyrouter.interfaces.http.openai_errors import body_of, error_body, headers_of
@@ -44,7 +50,13 @@ def management_app(proxy: HasNode) -> FastAPI:
     app.include_router(keys_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(quotas_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(prices_api.router, prefix="/api/v1", dependencies=[ManagementKey])
+    app.include_router(budgets_api.router, prefix="/api/v1", dependencies=[ManagementKey])
+    app.include_router(equivalents_api.router, prefix="/api/v1", dependencies=[ManagementKey])
+    app.include_router(estimates_api.router, prefix="/api/v1", dependencies=[ManagementKey])
+    app.include_router(proofs_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(audit_api.router, prefix="/api/v1", dependencies=[ManagementKey])
+    app.include_router(reports_api.router, prefix="/api/v1", dependencies=[ManagementKey])
+    app.include_router(replay_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.add_exception_handler(RouterError, _router_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -63,9 +75,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body")
-    refused = InvalidRequestError(
-        f"{where}: {first['msg']}" if where else str(first["msg"]), param=where or None
-    )
+    told = str(first["msg"]).removeprefix("Value error, ")
+    refused = InvalidRequestError(f"{where}: {told}" if where else told, param=where or None)
     return await _router_error(request, refused)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
-from apikeyrouter.application.intake import Wish, address, order
+from apikeyrouter.application.intake import MOST_CHOICES, MOST_TOKENS, Wish, address, order
 from apikeyrouter.application.origin import Origin
 from apikeyrouter.application.passage import Order
 from apikeyrouter.domain.events import Policy
@@ -84,7 +84,7 @@ def parse_chat(raw: bytes, state: RouterState, caller: Caller) -> Asked:
         provider_id=provider_id,
         stream=stream,
         needs=("tools",) if body.tools else (),
-        output_tokens_bound=(body.max_completion_tokens or body.max_tokens or 0) * (body.n or 1),
+        output_tokens_bound=max(body.max_completion_tokens or 0, body.max_tokens or 0) * (body.n or 1),
         choices=body.n or 1,
         correlation_id=caller.correlation_id,
         origin=caller.origin,
@@ -165,10 +165,13 @@ def _param(error: msgspec.ValidationError) -> str | None:
 def _check_chat(body: ChatBody) -> None:
     if not body.messages:
         raise InvalidRequestError("messages must hold at least one message", param="messages")
-    for name in ("max_tokens", "max_completion_tokens", "n"):
+    for name, most in _COUNTS:
         value = getattr(body, name)
-        if value is not None and not 0 < value < 2**31:
-            raise InvalidRequestError(f"{name} must be a positive number", param=name)
+        if value is not None and not 0 < value <= most:
+            raise InvalidRequestError(f"{name} must be a whole number from 1 to {most:,}", param=name)
+
+
+_COUNTS = (("max_tokens", MOST_TOKENS), ("max_completion_tokens", MOST_TOKENS), ("n", MOST_CHOICES))
 
 
 def _checked_model(model: str) -> str:

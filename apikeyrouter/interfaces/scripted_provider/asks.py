@@ -25,10 +25,14 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """One call, whatever its operation. `prompt` is a checksum: another prompt gets another answer."""
+    """One call, whatever its operation. `prompt` is a checksum: another prompt gets another answer.
+
+    `user` is whom the caller says it asks for.
+    """
 
     operation: str
     model: str = ""
+    user: str | None = None
     input_tokens: int = 0
     output_tokens_asked: int | None = None
     prompt: int = 0
@@ -102,6 +106,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     """POST /v1/chat/completions."""
 
     model: str
+    user: str | None = None
     messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -117,6 +122,7 @@ class CompletionRequest(msgspec.Struct, kw_only=True):
     """POST /v1/completions."""
 
     model: str
+    user: str | None = None
     prompt: str | list[str | int | TokenIds] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -128,6 +134,7 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True):
     """POST /v1/embeddings."""
 
     model: str
+    user: str | None = None
     input: str | Annotated[list[str | int | TokenIds], msgspec.Meta(min_length=1)]
     dimensions: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     encoding_format: str | None = None
@@ -145,6 +152,7 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
     """POST /v1/responses."""
 
     model: str
+    user: str | None = None
     input: str | list[Message]
     instructions: str | None = None
     stream: bool | None = None
@@ -162,6 +170,7 @@ def read_chat(body: bytes) -> Ask:
     return Ask(
         operation="chat",
         model=request.model,
+        user=request.user,
         input_tokens=tokens_in(text) + images * IMAGE_TOKENS,
         output_tokens_asked=request.max_completion_tokens or request.max_tokens,
         prompt=zlib.crc32(text),
@@ -180,6 +189,7 @@ def read_completion(body: bytes) -> Ask:
     return Ask(
         operation="completion",
         model=request.model,
+        user=request.user,
         input_tokens=tokens_in(b"".join(inputs)),
         output_tokens_asked=request.max_tokens,
         prompt=zlib.crc32(b"".join(inputs)),
@@ -196,6 +206,7 @@ def read_embeddings(body: bytes) -> Ask:
     return Ask(
         operation="embeddings",
         model=request.model,
+        user=request.user,
         input_tokens=tokens_in(b"".join(inputs)),
         inputs=tuple(inputs),
         dimensions=request.dimensions,
@@ -212,6 +223,7 @@ def read_responses(body: bytes) -> Ask:
     return Ask(
         operation="responses",
         model=request.model,
+        user=request.user,
         input_tokens=tokens_in(text) + images * IMAGE_TOKENS,
         output_tokens_asked=request.max_output_tokens,
         prompt=zlib.crc32(text),

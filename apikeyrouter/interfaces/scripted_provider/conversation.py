@@ -1,6 +1,7 @@
 """One call to its last byte: hold it, let its fault strike, keep the limits, think, deliver."""
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import NamedTuple
 
 from apikeyrouter.interfaces.scripted_provider import refusals
@@ -61,6 +62,8 @@ class Conversation:
         await self._pass_gate()
         latency_s = self._key.latency_s()
         if fault is not None and fault.kind in INSTEAD:
+            with suppress(RefusedError):
+                self._read(body)
             await self._exchange.rest(latency_s)
             return INSTEAD[fault.kind](fault, key_sent)
         ask = self._admit(body)
@@ -80,8 +83,7 @@ class Conversation:
 
     def _admit(self, body: bytes) -> Ask:
         """Read what is asked and take it from the key's limits; raise `RefusedError`."""
-        ask = read_ask(self._call.operation, body)
-        self._call.model, self._call.stream = ask.model, ask.stream
+        ask = self._read(body)
         if ask.operation == "models":
             return ask
         if self._house.served and ask.model not in self._house.served:
@@ -90,6 +92,12 @@ class Conversation:
         overrun = self._key.limits.admit(now_us, tokens_for(ask, self._sizes()))
         if overrun is not None:
             raise RefusedError(refusals.over_limit(overrun, self._key.limits.headers(now_us)))
+        return ask
+
+    def _read(self, body: bytes) -> Ask:
+        """Read what is asked, and enter it into the call; raise `RefusedError`."""
+        ask = read_ask(self._call.operation, body)
+        self._call.model, self._call.user, self._call.stream = ask.model, ask.user, ask.stream
         return ask
 
     def _sizes(self) -> Sizes:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Call(msgspec.Struct, kw_only=True):
-    """One call as the provider saw it; tokens are those that were sent.
+    """One call as the provider saw it; tokens are those that were sent, `user` is the body's field.
 
     `outcome` is open, answered, cut (by script or shutdown) or aborted (the client left, at `ended_us`).
     """
@@ -25,6 +25,7 @@ class Call(msgspec.Struct, kw_only=True):
     at_us: int
     request_id: str | None = None
     model: str = ""
+    user: str | None = None
     stream: bool = False
     outcome: str = "open"
     status: int | None = None

@@ -1,0 +1,1 @@
+"""Tell people outside of budgets that run out: log lines, and a webhook."""
