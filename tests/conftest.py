@@ -17,6 +17,7 @@ def _clean_environment(monkeypatch):
     for name in list(os.environ):
         if name.startswith("APIKEYROUTER_") or name in {"OPENAI_API_KEY", "OPENAI_BASE_URL"}:
             monkeypatch.delenv(name)
+    monkeypatch.delenv("COLUMNS", raising=False)  # parallel workers hand theirs on, and tables are cut by it
 
 
 @pytest.fixture

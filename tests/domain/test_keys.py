@@ -192,7 +192,9 @@ def test_the_histories_make_every_transition_that_exists():
     assert set(HISTORIES) == {(before, to) for before, after in keys.TRANSITIONS.items() for to in after}
 
 
-@pytest.mark.parametrize(("pair", "history"), HISTORIES.items(), ids=lambda value: "-".join(map(str, value)))
+@pytest.mark.parametrize(
+    ("pair", "history"), HISTORIES.items(), ids=["-".join(map(str, pair)) for pair in HISTORIES]
+)
 def test_a_transition_happens_and_leaves_its_evidence(pair, history):
     """Each pair of states is one event that names trigger, author, time and what it was made from."""
     node = lived(history)

@@ -90,8 +90,14 @@ def rate_limit_reports(
         if limit is not None or remaining is not None or reset is not None
     ]
     if _DRAFT in headers:
-        reports += _of_the_draft(headers[_DRAFT], headers.get("ratelimit-policy", ""))
+        drafted = _of_the_draft(headers[_DRAFT], headers.get("ratelimit-policy", ""))
+        reports += [report for report in drafted if _says_something(report)]
     return tuple(reports)
+
+
+def _says_something(report: RateLimitReport) -> bool:
+    told = (report.limit, report.remaining, report.reset_after_us, report.window_us)
+    return any(value is not None for value in told)
 
 
 def _count(text: str) -> int | None:
