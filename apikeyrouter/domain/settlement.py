@@ -90,14 +90,14 @@ def cancelled(
     elapsed_us: int,
     response_bytes: int,
 ) -> RequestCancelled:
-    """Settle a request whose client left: with text on its way the provider charges for it."""
+    """Settle a request whose client left: by what was seen of the answer, or by all that may be of it."""
     facts = decision.facts
     if response_bytes:
         used, source = measured_or_bounded(decision, offer, usage, response_bytes)
     else:
-        # A call for a whole answer goes on at the provider; a stream has ended before its first word.
-        whole_answer = most_output(decision, _declared_limit(offer)) or usual_output(facts)
-        used, source = Usage(facts.input_tokens_bound, 0 if facts.stream else whole_answer), BOUNDED
+        # Nothing was seen of it, so the provider may have made all of it.
+        output_tokens = most_output(decision, _declared_limit(offer)) or usual_output(facts)
+        used, source = Usage(facts.input_tokens_bound, output_tokens), BOUNDED
     return RequestCancelled(
         at_us=at_us,
         attempt=decision.attempt,
