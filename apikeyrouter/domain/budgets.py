@@ -225,13 +225,16 @@ class Budgets:
 
     def settle(self, purse: Purse, nano_usd: int, ref: EventRef) -> None:
         """Replace what was held by what was spent."""
-        accounts, held = self.accounts, purse.holding
-        spent = [min(nano_usd, max(entry.amount, MOST_OF_A_CALL)) for entry in held.entries]
-        accounts.settle(held, spent)
+        accounts, entries = self.accounts, purse.holding.entries
+        spent = [nano_usd] * len(entries)
+        if nano_usd > MOST_OF_A_CALL:
+            spent = [min(nano_usd, max(entry.amount, MOST_OF_A_CALL)) for entry in entries]
+        accounts.settle(purse.holding, spent)
         for row in purse.rows:
             self.refs[row] = ref
-            if accounts.now_us >= self.by_row[row].told_until_us:
-                self._arm(self.by_row[row])
+            budget = self.by_row[row]
+            if accounts.now_us >= budget.told_until_us:
+                self._arm(budget)
             self._watch(row)
 
     def spend_more(self, purse: Purse, nano_usd: int, at_us: int, ref: EventRef) -> None:

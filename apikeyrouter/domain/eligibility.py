@@ -137,7 +137,7 @@ class Account:
         seen = columns.state_ref[key.row]
         if rule in _OF_MONEY and self._funds is not None:
             drawn = rows_of(self._funds, self._pool, index)
-            return tightest_ref(self._state, drawn) or seen
+            return tightest_ref(self._state, self._funds, drawn) or seen
         if rule in _OF_LOAD:
             return columns.load_ref[key.row] or seen
         if rule in _OF_QUOTA:

@@ -26,13 +26,15 @@ Mask = NDArray[np.bool_]
 class Funds(NamedTuple):
     """The budgets of one request: `rows` those that hold whoever serves it, hard and soft.
 
-    `least` is what remains of the tightest hard one among them, `of_members` the same of those that only
-    some members draw on; it is infinite for the others, and None where there are no such budgets.
+    `tightest` is the one of which the least remains, `least` what remains of the tightest hard one among
+    them, `of_members` the same of those that only some members draw on; it is infinite for the others, and
+    None where there are no such budgets.
     """
 
     rows: tuple[int, ...]
     is_hard: bool
     least: int
+    tightest: int | None
     of_members: Floats | None
 
     def cover(self, bound: Floats) -> bool:
@@ -67,10 +69,14 @@ def funds_of(state: RouterState, pool: Pool, facts: RequestFacts) -> Funds | Non
     if not rows and pool.own_budget_rows is None:
         return None
     least, is_hard = UNLIMITED, False
-    for row in rows:
+    left = [budgets.remaining(row) for row in rows]
+    for row, remaining in zip(rows, left, strict=True):
         if budgets.is_hard[row]:
-            least, is_hard = min(least, budgets.remaining(row)), True
-    return Funds(rows, is_hard, least, None if pool.purses is None else _of_members(budgets, pool.purses))
+            is_hard = True
+            least = min(least, remaining)
+    tightest = rows[left.index(min(left))] if rows else None
+    of_members = None if pool.purses is None else _of_members(budgets, pool.purses)
+    return Funds(rows, is_hard, least, tightest, of_members)
 
 
 def _of_members(budgets: Budgets, purses: Purses) -> Floats:
@@ -108,10 +114,14 @@ def over_budget(state: RouterState, rows: tuple[int, ...], bound: float) -> tupl
     )
 
 
-def tightest_ref(state: RouterState, rows: tuple[int, ...]) -> EventRef | None:
-    """Return the event that last touched the budget of which the least remains."""
+def tightest_ref(state: RouterState, funds: Funds | None, rows: tuple[int, ...]) -> EventRef | None:
+    """Return the event that last touched the budget of which, among these rows, the least remains."""
+    if funds is None or not rows:
+        return None
     budgets = state.budgets
-    return budgets.refs[min(rows, key=budgets.remaining)] if rows else None
+    if rows is funds.rows and funds.tightest is not None:
+        return budgets.refs[funds.tightest]
+    return budgets.refs[min(rows, key=budgets.remaining)]
 
 
 def shortfall_of(state: RouterState, pool: Pool, funds: Funds, bound: Floats) -> Shortfall | None:

@@ -97,6 +97,7 @@ def _choose(weighing: _Weighing, eligible: Eligible, scores: Scores) -> RouteDec
     first = int(best[question.seed % len(best)])
     index = int(eligible.indices[first])
     drawn, expected = _budgets_of(weighing, index), _expected_cost(weighing, index)
+    budget_ref = tightest_ref(weighing.state, weighing.bounds.funds, drawn)
     return RouteDecided(
         at_us=question.at_us,
         rules=RULES,
@@ -105,7 +106,7 @@ def _choose(weighing: _Weighing, eligible: Eligible, scores: Scores) -> RouteDec
         attempt=question.attempt,
         facts=question.facts,
         policy=question.policy,
-        chosen=_candidate(weighing, ranking, first, expected, tightest_ref(weighing.state, drawn)),
+        chosen=_candidate(weighing, ranking, first, expected, budget_ref),
         others=tuple(
             _candidate(weighing, ranking, place)
             for place in _next_best(ranking.total, first, MOST_CANDIDATES - 1)
