@@ -1,7 +1,7 @@
 """The terms of a budget as administrators write them: US dollars, a period, a mode."""
 
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_PREC, Context, Decimal, InvalidOperation
 from typing import Final, TypeVar
 
 from apikeyrouter.domain.events import BudgetTerms
@@ -14,6 +14,9 @@ MOST_USD: Final = 1_000_000_000
 LONGEST_CUSTOM_S: Final = 10 * 366 * 86_400
 DEFAULT_ALERTS: Final = (80, 100)
 MOST_PERCENT: Final = 1000
+
+_EXACT: Final = Context(prec=MAX_PREC)
+"""Multiplies without rounding: what has too many places must be seen to have them."""
 
 UNITS: Final = {
     TimeWindow.Hourly: "hour",
@@ -73,7 +76,7 @@ def parse_usd(given: object, param: str) -> int:
             f"{param} must be US dollars as a Decimal, a whole number or a text, from 0 to a billion",
             param=param,
         )
-    nano_usd = amount * NANO_PER_USD
+    nano_usd = _EXACT.multiply(amount, NANO_PER_USD)
     if nano_usd != int(nano_usd):
         raise InvalidRequestError(f"{param} has more than nine places behind the point", param=param)
     return int(nano_usd)

@@ -59,7 +59,11 @@ class TestTerms:
         assert parse_usd(limit, "limit") == Decimal(limit) * NANO
 
     @pytest.mark.parametrize(
-        "limit", [-1, "-0.1", MOST_USD + 1, 0.1, True, None, "", "five", "nan", "inf", "0.0000000001", [1]]
+        "limit",
+        [
+            *(-1, "-0.1", MOST_USD + 1, 0.1, True, None, "", "five", "nan", "inf", [1]),
+            *("0.0000000001", f"1.{'0' * 40}1", "1e-999999999"),
+        ],
     )
     def test_other_amounts_are_refused(self, limit):
         """A float is not what it seems; beyond nine places or a billion nothing is counted."""
