@@ -17,6 +17,7 @@ from apikeyrouter.adapters.proof.opening import Sealing, open_sealing
 from apikeyrouter.adapters.providers.openai import OpenAIAdapter
 from apikeyrouter.adapters.providers.transport import Deadlines
 from apikeyrouter.adapters.telemetry.metrics import Metrics
+from apikeyrouter.adapters.tokens import count_tokens
 from apikeyrouter.adapters.vault import Listener, SealedVault
 from apikeyrouter.application.budgets import Budgeting
 from apikeyrouter.application.durability import Durability
@@ -137,6 +138,7 @@ async def _wire(
         max_attempts=settings.max_attempts,
         timeout_us=int(settings.request_timeout_s * SECOND_US),
         queue_timeout_us=int(settings.queue_timeout_s * SECOND_US),
+        count=count_tokens,
     )
     released = await start_node(journal, clock, node_id, VERSION)
     if sealing is not None:

@@ -5,6 +5,7 @@ Chat templates frame every message by three tokens and a name by one more, and t
 not published (tools, schemas, pictures, earlier calls) makes a request uncountable.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,6 +17,10 @@ TOKENS_BEFORE_THE_ANSWER: Final = 3
 _RENDERED: Final = frozenset(
     {"tools", "functions", "response_format", "prediction", "web_search_options", "audio"}
 )
+
+
+CountTokens = Callable[[str, Sequence[str]], int | None]
+"""Count texts as a model reads them; None where its vocabulary is not known."""
 
 
 class Countable(NamedTuple):

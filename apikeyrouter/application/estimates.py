@@ -3,13 +3,13 @@
 The same pool, prices, budgets and rules as in a decision. Nothing is recorded, reserved or learned.
 """
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from apikeyrouter.application.countable_input import countable
+from apikeyrouter.application.countable_input import CountTokens, countable
 from apikeyrouter.application.passage import Order
+from apikeyrouter.application.second_look import decide_twice
 from apikeyrouter.domain.account_columns import NEVER_US
 from apikeyrouter.domain.downgrades import pool_within_budget
 from apikeyrouter.domain.events import RouteDecided, RouteRefused
@@ -30,12 +30,8 @@ from apikeyrouter.domain.output_bounds import CAPPED_OUTPUT_TOKENS, USUAL_OUTPUT
 from apikeyrouter.domain.pools import Member, Pool
 from apikeyrouter.domain.pricing import Price, usd
 from apikeyrouter.domain.questions import RouteQuestion
-from apikeyrouter.domain.routing import decide
 from apikeyrouter.domain.state import RouterState
 from apikeyrouter.domain.windows import moment
-
-CountTokens = Callable[[str, Sequence[str]], int | None]
-"""Count texts as a model reads them; None where that is not known."""
 
 
 class _Prospect(NamedTuple):
@@ -68,7 +64,7 @@ def estimate(
     given: int | None = None,
 ) -> RequestEstimate:
     """Estimate a request; `given` is its input in tokens, where the body does not hold it."""
-    decision = decide(state, question)
+    question, decision = decide_twice(state, question, body, count if given is None else None)
     pool, funds, cost = pool_within_budget(state, question)
     counts = _counts(question.facts.operation, body, pool, count) if given is None else {}
     prospect = _Prospect(state, question, decision, pool, funds, cost.tolist(), counts, given)

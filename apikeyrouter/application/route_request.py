@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from apikeyrouter.application.call_bodies import body_of
+from apikeyrouter.application.countable_input import CountTokens
 from apikeyrouter.application.durability import Durability
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.learning import Learning
@@ -20,6 +21,7 @@ from apikeyrouter.application.providers import ProviderRegistry
 from apikeyrouter.application.refusals import provider_error, refusal
 from apikeyrouter.application.request_record import RequestRecord
 from apikeyrouter.application.routed_stream import RoutedStream
+from apikeyrouter.application.second_look import decide_twice
 from apikeyrouter.application.upkeep import Upkeep
 from apikeyrouter.application.waiting import Taken, WaitingRoom
 from apikeyrouter.domain import deferral, settlement
@@ -67,6 +69,7 @@ class RouteRequest:
         timeout_us: int,
         queue_timeout_us: int,
         learning: Learning | None = None,
+        count: CountTokens | None = None,
     ) -> None:
         self._journal = journal
         self._providers = providers
@@ -77,6 +80,7 @@ class RouteRequest:
         self._max_attempts = max_attempts
         self._timeout_us = timeout_us
         self._queue_timeout_us = queue_timeout_us
+        self._count = count
         self._upkeep = Upkeep(journal)
         self._events = RequestRecord(journal, clock, self._upkeep, learning)
         self._waiting = WaitingRoom(self._take_turn, clock.now_us)
@@ -173,8 +177,12 @@ class RouteRequest:
         self, passage: Passage
     ) -> tuple[RouteDecided | RouteRefused | RouteDeferred, "asyncio.Future[None]"]:
         """Choose a key and record that, or record that there is none: not now, or not at all."""
-        question = self._question(passage)
-        decision = decide(self._journal.state, question)
+        order = passage.order
+        question, decision = decide_twice(
+            self._journal.state, self._question(passage), order.body, self._count
+        )
+        if question.facts is not order.facts:
+            passage.order = msgspec.structs.replace(order, facts=question.facts)
         wait_us = self._wait_allowed_us(passage)
         passage.deferred = None
         if wait_us and isinstance(decision, RouteRefused):

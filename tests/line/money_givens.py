@@ -12,6 +12,8 @@ from apikeyrouter.interfaces.scripted_provider import KeyScript
 PRICES = {"input_usd_per_mtok": 30, "output_usd_per_mtok": 60}
 CHEAP = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
 BRIEF = {"max_tokens": 10}
+BY_ITS_BYTES = {**BRIEF, "response_format": {"type": "text"}}
+"""What nobody can count keeps the bound that its bytes are."""
 TOKENS = 7
 """How many the provider makes where the test says nothing else."""
 

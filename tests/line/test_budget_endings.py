@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 from loopback import MODEL, QUESTION, eventually, material_of, running_proxy, scripted
-from money_givens import BRIEF, CHEAP, PRICES, TOKENS, bill, in_good_order, money, talkative
+from money_givens import BRIEF, BY_ITS_BYTES, CHEAP, PRICES, TOKENS, bill, in_good_order, money, talkative
 
 from apikeyrouter.adapters.providers.openai import OpenAIAdapter
 from apikeyrouter.adapters.providers.transport import Deadlines
@@ -209,14 +209,14 @@ class TestAtOnce:
         """64 requests at once on a nearly empty budget: those that fit together are let in, to the last."""
         provider.change_key("a", hold=True)
         probe = await money(proxy).create_budget("global", 1, "daily")
-        first = asyncio.create_task(proxy.ask(**BRIEF))
+        first = asyncio.create_task(proxy.ask(**BY_ITS_BYTES))
         await eventually(lambda: provider.ledger(0).keys["a"].held == 1)
         (decided,) = events(proxy, RouteDecided)
         bound = usd(decided.chosen.cost_bound_nano_usd)
         await money(proxy).close_budget(probe.id)
         one_short = Decimal("0.000000001")
         budget = await money(proxy).create_budget("global", bound * (fitting + 1) - one_short, "daily")
-        asking = [asyncio.create_task(proxy.ask(**BRIEF)) for _ in range(64)]
+        asking = [asyncio.create_task(proxy.ask(**BY_ITS_BYTES)) for _ in range(64)]
         await eventually(lambda: len(events(proxy, RouteRefused)) == 64 - fitting, seconds=20)
         await eventually(lambda: provider.ledger(0).keys["a"].held == fitting + 1, seconds=20)
         assert await books(proxy, budget) == (0, bound * fitting)

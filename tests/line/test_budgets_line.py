@@ -182,7 +182,7 @@ class TestTheProxy:
     async def test_the_refusal_in_openai_s_dialect(self, proxy):
         """429 with the code that clients know as final, and what is left in headers."""
         budget = await money(proxy).create_budget("global", "0.008", "daily")
-        answers = [await proxy.ask(**BRIEF) for _ in range(8)]
+        answers = [await proxy.ask(**BRIEF) for _ in range(20)]
         refused = answers[-1]
         assert refused.status_code == 429
         error = refused.json()["error"]
