@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from loopback import MODEL, QUESTION, material_of, running_proxy, scripted
+from loopback import MODEL, QUESTION, eventually, material_of, running_proxy, scripted
 from money_givens import BRIEF, PRICES, money, talkative
 from quota_givens import held
 
@@ -82,6 +82,7 @@ async def test_what_a_dead_process_may_have_spent_is_told_at_the_next_start(tmp_
             await asyncio.wait([asked])
         node = await open_node(settings)
         try:
+            await eventually(lambda: len(list(node.reader.read())) == node.state.position)
             events = {each.stream: each.event for each in node.reader.read()}
             released = next(event for event in events.values() if isinstance(event, RequestReleased))
             alert = events[f"budget-{budget.id}"]
