@@ -22,7 +22,7 @@ from apikeyrouter.settings import RouterSettings
 
 STEPS = {
     "parsed": (openai_api, "parse_chat"),
-    "decided": (route_request, "decide"),
+    "decided": (route_request, "decide_twice"),
     "recorded": (RouteRequest, "_admit"),
     "durable": (Journal, "settled"),
     "sent": (OpenAIAdapter, "_request"),
