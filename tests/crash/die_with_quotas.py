@@ -22,7 +22,7 @@ from apikeyrouter.application.waiting import WaitingRoom
 from apikeyrouter.settings import RouterSettings
 
 STEPS = {
-    "decided": (route_request, "decide"),
+    "decided": (route_request, "decide_twice"),
     "recorded": (RouteRequest, "_admit"),
     "queued": (WaitingRoom, "_try"),
     "durable": (Journal, "settled"),
