@@ -20,7 +20,7 @@ from apikeyrouter.domain.events import (
     LeaseReturned,
     LeaseWanted,
 )
-from apikeyrouter.domain.lease_folds import evolve
+from apikeyrouter.domain.lease_folds import advance, evolve
 from apikeyrouter.domain.lease_messages import Ask, Report
 from apikeyrouter.domain.leases import LeaseAccount
 from apikeyrouter.domain.windows import bounds
@@ -37,7 +37,7 @@ class LeaseDraft:
 
     def __init__(self, account: LeaseAccount, at_us: int) -> None:
         self.at_us = max(account.latest_us, at_us)
-        self.account = account
+        self.account = account = advance(account, self.at_us)  # an ended top-up is not there to grant
         self.events: list[Event] = []
         if account.frame.kind == "fixed" and self.at_us >= account.ends_us and not account.is_closed:
             self._turn()

@@ -42,13 +42,13 @@ def fold(events: Iterable[Event], account: LeaseAccount | None = None) -> LeaseA
 
 def evolve(account: LeaseAccount, event: Event) -> LeaseAccount:
     """Take in the next event; one that tells nothing of leases only lets time pass."""
-    account = _advance(account, event.at_us)
+    account = advance(account, event.at_us)
     change = _EVOLVE.get(type(event))
     return account if change is None else change(account, event)
 
 
-def _advance(account: LeaseAccount, at_us: int) -> LeaseAccount:
-    """Let go what has left the window by time alone; the present never goes back."""
+def advance(account: LeaseAccount, at_us: int) -> LeaseAccount:
+    """Let go what has left by time alone, out of the window or of what was topped up."""
     now_us = max(account.latest_us, at_us)
     gone = sum(amount for leaves_us, amount in account.fading if leaves_us <= now_us)
     return msgspec.structs.replace(

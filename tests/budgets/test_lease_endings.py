@@ -11,6 +11,7 @@ from apikeyrouter.domain.events import (
     BudgetTermsSet,
     BudgetToppedUp,
     BudgetWindowOpened,
+    LeaseDenied,
     LeaseExpired,
     LeaseGranted,
     LeaseRecalled,
@@ -210,6 +211,17 @@ class TestAdministrators:
         world.review(first)
         world.catch_up(second)
         assert name in world.requests
+
+    def test_a_top_up_that_has_ended_is_not_granted(self):
+        """Though nothing was told to the account since: the question itself lets the time pass."""
+        account = LeaseWorld(opened(0, kind="rolling")).account
+        since_us = account.latest_us
+        topped = BudgetToppedUp(at_us=since_us, actor="t", amount_nano_usd=30, until_us=since_us + DAY_US)
+        ask = LeaseHoldings("n1").ask(1, 30)
+        account = fold([topped], account)
+        (denied,) = lease_acts.answer(account, ask, since_us + DAY_US)
+        assert isinstance(denied, LeaseDenied)
+        assert isinstance(lease_acts.answer(account, ask, since_us + DAY_US - 1)[0], LeaseGranted)
 
     def test_a_cut_below_what_is_leased_calls_it_back_and_grants_nothing(self):
         world, node = shared(30)
