@@ -79,7 +79,9 @@ def is_constrained(policy: Policy) -> bool:
     return bounds != _NO_BOUNDS or policy.providers is not None or bool(policy.excluded_providers)
 
 
-def by_policy(state: RouterState, pool: Pool, eligible: Eligible, scores: Scores, policy: Policy) -> Eligible:
+def by_policy(
+    state: RouterState, pool: Pool, eligible: Eligible, scores: Scores[Floats], policy: Policy
+) -> Eligible:
     """Drop keys that a constraint of the policy refuses; the scores are those of the eligible."""
     account = Account(state, pool, eligible.excluded, eligible.exclusions, among=eligible.indices)
     for name, rule in _CONSTRAINTS:
@@ -158,34 +160,34 @@ def _asked(policy: Policy, name: str) -> bool:
     return getattr(policy, name) not in {None, ()}
 
 
-def _cost_within(_pool: Pool, _indices: Rows, scores: Scores, policy: Policy) -> Mask:
+def _cost_within(_pool: Pool, _indices: Rows, scores: Scores[Floats], policy: Policy) -> Mask:
     bound = scores.cost_bound_nano_usd
     return np.asarray((bound >= 0.0) & (bound <= float(policy.max_cost_nano_usd or 0)))
 
 
-def _latency_within(_pool: Pool, _indices: Rows, scores: Scores, policy: Policy) -> Mask:
+def _latency_within(_pool: Pool, _indices: Rows, scores: Scores[Floats], policy: Policy) -> Mask:
     return np.asarray(scores.latency_us <= float(policy.max_latency_us or 0))
 
 
-def _reliable_enough(_pool: Pool, _indices: Rows, scores: Scores, policy: Policy) -> Mask:
+def _reliable_enough(_pool: Pool, _indices: Rows, scores: Scores[Floats], policy: Policy) -> Mask:
     return np.asarray(scores.reliability >= (policy.min_reliability or 0.0))
 
 
-def _good_enough(_pool: Pool, _indices: Rows, scores: Scores, policy: Policy) -> Mask:
+def _good_enough(_pool: Pool, _indices: Rows, scores: Scores[Floats], policy: Policy) -> Mask:
     return np.asarray(scores.quality >= (policy.min_quality or 0.0))
 
 
-def _provider_allowed(pool: Pool, indices: Rows, _scores: Scores, policy: Policy) -> Mask:
+def _provider_allowed(pool: Pool, indices: Rows, _scores: Scores[Floats], policy: Policy) -> Mask:
     allowed = policy.providers or ()
     return np.array([pool.members[index].provider.provider_id in allowed for index in indices.tolist()])
 
 
-def _provider_not_excluded(pool: Pool, indices: Rows, _scores: Scores, policy: Policy) -> Mask:
+def _provider_not_excluded(pool: Pool, indices: Rows, _scores: Scores[Floats], policy: Policy) -> Mask:
     banned = policy.excluded_providers
     return np.array([pool.members[index].provider.provider_id not in banned for index in indices.tolist()])
 
 
-_CONSTRAINTS: tuple[tuple[str, Callable[[Pool, Rows, Scores, Policy], Mask]], ...] = (
+_CONSTRAINTS: tuple[tuple[str, Callable[[Pool, Rows, Scores[Floats], Policy], Mask]], ...] = (
     ("providers", _provider_allowed),
     ("excluded_providers", _provider_not_excluded),
     ("max_cost_nano_usd", _cost_within),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from apikeyrouter.domain.capacity import Capacity, capacity_of, reserved_for
-from apikeyrouter.domain.columns import Floats, Rows
+from apikeyrouter.domain.columns import Floats, KeyColumns, Which
 from apikeyrouter.domain.downgrades import pool_within_budget
 from apikeyrouter.domain.eligibility import Bounds, Eligible, by_policy, by_state, is_constrained
 from apikeyrouter.domain.events import (
@@ -26,8 +26,9 @@ from apikeyrouter.domain.funds import over_budget, reserved_of, rows_of, shortfa
 from apikeyrouter.domain.output_bounds import CAPPED_OUTPUT_TOKENS, is_unbounded
 from apikeyrouter.domain.pools import Pool
 from apikeyrouter.domain.questions import RouteQuestion
+from apikeyrouter.domain.ranking import Ranking, rank_all, rank_few
 from apikeyrouter.domain.reopening import reopens_at_us
-from apikeyrouter.domain.scoring import Room, Scores, combine, highest, score_all
+from apikeyrouter.domain.scoring import FEW, Room, score_all, score_each
 from apikeyrouter.domain.sparing import spare
 from apikeyrouter.domain.state import RouterState
 
@@ -56,15 +57,33 @@ def decide(state: RouterState, question: RouteQuestion) -> RouteDecided | RouteR
     weighing = _Weighing(state, question, pool, bounds, now_us)
     eligible = by_state(state, pool, question.tried, bounds)
     if len(eligible.indices) and is_constrained(question.policy):
-        scores = _score(weighing, eligible)
+        scores = score_all(*_sight(weighing, eligible))
         eligible = by_policy(state, pool, eligible, scores, question.policy)
     if not len(eligible.indices):
         return _refuse(weighing, eligible)
     eligible = spare(state, pool, question, eligible, bounds.capacity)
-    return _choose(weighing, eligible, _score(weighing, eligible))
+    return _choose(weighing, eligible, _rank(weighing, eligible))
 
 
-def _score(weighing: _Weighing, eligible: Eligible) -> Scores:
+def _rank(weighing: _Weighing, eligible: Eligible) -> Ranking:
+    sight, policy = _sight(weighing, eligible), weighing.question.policy
+    if len(eligible.indices) <= FEW:
+        return rank_few(score_each(*sight), policy)
+    return rank_all(score_all(*sight), policy)
+
+
+class _Sight(NamedTuple):
+    """What the scores look at."""
+
+    columns: KeyColumns
+    rows: Which
+    quality: Floats
+    cost_bound: Floats
+    room: Room[Floats] | None
+    now_us: int
+
+
+def _sight(weighing: _Weighing, eligible: Eligible) -> _Sight:
     state, pool, (capacity, _, cost) = weighing.state, weighing.pool, weighing.bounds
     indices = eligible.indices
     room = None if capacity is None else _room(capacity, len(pool.rows))
@@ -72,30 +91,21 @@ def _score(weighing: _Weighing, eligible: Eligible) -> Scores:
     if indices is not pool.everyone:
         rows, quality, cost = pool.rows[indices], quality[indices], cost[indices]
         room = None if room is None else Room(room.left[indices], room.exhaustion[indices])
-    return score_all(state.columns, rows, quality, cost, room, weighing.now_us)
+    return _Sight(state.columns, rows, quality, cost, room, weighing.now_us)
 
 
-def _room(capacity: Capacity, count: int) -> Room:
+def _room(capacity: Capacity, count: int) -> Room[Floats]:
     return Room(
         capacity.by_member(capacity.least_left, 1.0, count),
         capacity.by_member(capacity.exhaustion, 0.0, count),
     )
 
 
-class _Ranking(NamedTuple):
-    """The eligible members with their scores; `total` weighs these together."""
-
-    indices: Rows
-    scores: Scores
-    total: Floats
-
-
-def _choose(weighing: _Weighing, eligible: Eligible, scores: Scores) -> RouteDecided:
-    question = weighing.question
-    ranking = _Ranking(eligible.indices, scores, combine(scores, question.policy))
-    best = (ranking.total == highest(ranking.total)).nonzero()[0]
-    first = int(best[question.seed % len(best)])
-    index = int(eligible.indices[first])
+def _choose(weighing: _Weighing, eligible: Eligible, ranking: Ranking) -> RouteDecided:
+    question, indices = weighing.question, eligible.indices
+    best = ranking.best()
+    first = best[question.seed % len(best)]
+    index = int(indices[first])
     drawn, expected = _budgets_of(weighing, index), _expected_cost(weighing, index)
     budget_ref = tightest_ref(weighing.state, weighing.bounds.funds, drawn)
     return RouteDecided(
@@ -106,12 +116,12 @@ def _choose(weighing: _Weighing, eligible: Eligible, scores: Scores) -> RouteDec
         attempt=question.attempt,
         facts=question.facts,
         policy=question.policy,
-        chosen=_candidate(weighing, ranking, first, expected, budget_ref),
+        chosen=_candidate(weighing, index, ranking, first, expected, budget_ref),
         others=tuple(
-            _candidate(weighing, ranking, place)
-            for place in _next_best(ranking.total, first, MOST_CANDIDATES - 1)
+            _candidate(weighing, int(indices[place]), ranking, place)
+            for place in ranking.next_best(first, MOST_CANDIDATES - 1)
         ),
-        eligible=len(eligible.indices),
+        eligible=len(indices),
         excluded=eligible.excluded,
         exclusions=eligible.exclusions,
         tried=question.tried,
@@ -154,44 +164,28 @@ def _cap(weighing: _Weighing, index: int, drawn: tuple[int, ...]) -> int | None:
     return CAPPED_OUTPUT_TOKENS if any(is_hard[row] for row in drawn) else None
 
 
-def _next_best(total: Floats, first: int, most: int) -> list[int]:
-    """Return the places behind the first, best first, equals in order of registration.
-
-    `argmax` names the first of equals, on every processor; what a sort or a partition does with them differs.
-    """
-    rest = total.copy()
-    rest[first] = -1.0
-    places = []
-    for _ in range(min(most, len(rest) - 1)):
-        place = int(rest.argmax())
-        rest[place] = -1.0
-        places.append(place)
-    return places
-
-
 def _candidate(
     weighing: _Weighing,
-    ranking: _Ranking,
+    index: int,
+    ranking: Ranking,
     place: int,
     expected_cost_nano_usd: int | None = None,
     budget_ref: EventRef | None = None,
 ) -> Candidate:
-    """Describe the member at a place of the ranking; the last two are told of the chosen one alone."""
-    index, scores = int(ranking.indices[place]), ranking.scores
-    member, columns = weighing.pool.members[index], weighing.state.columns
-    row = member.key.row
-    bound = scores.cost_bound_nano_usd.item(place)
+    """Describe a member by its index in the pool and its place in the ranking."""
+    scores, member, columns = ranking.scores(place), weighing.pool.members[index], weighing.state.columns
+    row, bound = member.key.row, scores.cost_bound_nano_usd
     return Candidate(
         key_id=member.key.key_id,
         provider_id=member.provider.provider_id,
-        total=float(ranking.total[place]),
-        cost=scores.cost.item(place),
-        reliability=scores.reliability.item(place),
-        fairness=scores.fairness.item(place),
-        latency=scores.latency.item(place),
-        quality=scores.quality.item(place),
-        headroom=ALL_ROOM if scores.headroom is None else scores.headroom.item(place),
-        exhaustion=NO_DANGER if scores.exhaustion is None else scores.exhaustion.item(place),
+        total=ranking.total(place),
+        cost=scores.cost,
+        reliability=scores.reliability,
+        fairness=scores.fairness,
+        latency=scores.latency,
+        quality=scores.quality,
+        headroom=ALL_ROOM if scores.headroom is None else scores.headroom,
+        exhaustion=NO_DANGER if scores.exhaustion is None else scores.exhaustion,
         in_flight=int(columns.in_flight[row]),
         cost_bound_nano_usd=None if bound < 0.0 else int(bound),
         state_ref=columns.state_ref[row],
