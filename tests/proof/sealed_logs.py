@@ -12,6 +12,7 @@ from apikeyrouter.adapters.proof.stored_rows import StoredRows
 from apikeyrouter.application.proof.ports import FIRST_POSSIBLE, Extent
 from apikeyrouter.application.proof.verification import Evidence, verify
 from apikeyrouter.domain.proof.leaves import StoredRow
+from apikeyrouter.domain.proof.merkle import Frontier
 from apikeyrouter.infrastructure.adapters.openai_adapter import OpenAIAdapter
 from apikeyrouter.interfaces.scripted_provider import KeyScript, Script, ThreadedProvider
 
@@ -87,8 +88,21 @@ class RowsInMemory:
         first = self.rows[0][0] if self.rows else 0
         return Extent(len(self.rows), first, last, self.last_ever or last)
 
+    def of_stream(self, stream: str) -> list[StoredRow]:
+        return sorted((row for row in self.rows if row.stream == stream), key=lambda row: row.version)
+
+    def count(self, first: int, last: int) -> int:
+        return sum(first <= row.position <= last for row in self.rows)
+
     def make_durable(self) -> None:
         pass
 
     def damage(self) -> list[str]:
         return []
+
+
+def root_of(hashes):
+    """Return the root over hashes of leaves."""
+    tree = Frontier()
+    tree.extend(hashes)
+    return tree.root()

@@ -6,6 +6,7 @@ import naive_tree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sealed_logs import root_of
 
 from apikeyrouter.domain.proof.merkle import (
     EMPTY_ROOT,
@@ -15,7 +16,6 @@ from apikeyrouter.domain.proof.merkle import (
     inclusion_holds,
     inclusion_proof,
     leaf_hash,
-    root_of,
 )
 from apikeyrouter.domain.proof.pruned_tree import Branch, prune
 

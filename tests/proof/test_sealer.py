@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sealed_logs import RowsInMemory
+from sealed_logs import RowsInMemory, root_of
 
 from apikeyrouter.adapters.ambient import SystemClock
 from apikeyrouter.adapters.proof import durable_files, seal_folder
@@ -21,7 +21,6 @@ from apikeyrouter.domain.proof.merkle import (
     consistency_proof,
     inclusion_holds,
     inclusion_proof,
-    root_of,
 )
 from apikeyrouter.domain.proof.notes import Note, parse_note
 
@@ -95,18 +94,20 @@ class TestTheFiles:
         assert not signed_by(Note("text\n", (good, bad)), SIGNER.key)
         assert not signed_by(Note("text\n", (bad, good)), SIGNER.key)
 
-    def test_after_a_failed_write(self, book, monkeypatch):
-        """What a failed append left half written is written over."""
+    @pytest.mark.parametrize("place", [0, 1])
+    def test_after_a_failed_write(self, book, monkeypatch, place):
+        """What a failed append left half written is written over, in either file of hashes."""
         sealer = sealer_of(ROWS, book, [])
-        leaves = book._files[0]
-        whole = leaves.append
+        hashes = book._files[place]
+        whole = hashes.append
 
         def torn(content):
-            whole(content[:33])
-            leaves.size -= 33
-            raise OSError("no space left")
+            if content:
+                whole(content[:31])
+                hashes.size -= 31
+                raise OSError("no space left")
 
-        monkeypatch.setattr(leaves, "append", torn)
+        monkeypatch.setattr(hashes, "append", torn)
         with pytest.raises(OSError, match="no space"):
             sealer.seal()
         monkeypatch.undo()

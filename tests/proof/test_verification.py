@@ -5,7 +5,17 @@ import shutil
 
 import msgspec
 import pytest
-from sealed_logs import RowsInMemory, all_rows, copy_log, edit, evidence, make_log, settings_of, verdict_of
+from sealed_logs import (
+    RowsInMemory,
+    all_rows,
+    copy_log,
+    edit,
+    evidence,
+    make_log,
+    root_of,
+    settings_of,
+    verdict_of,
+)
 
 from apikeyrouter import ApiKeyRouter
 from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader
@@ -17,7 +27,6 @@ from apikeyrouter.application.proof.findings import Trouble
 from apikeyrouter.application.proof.verification import verify
 from apikeyrouter.domain.proof.checkpoints import Checkpoint
 from apikeyrouter.domain.proof.leaves import StoredRow, row_hash
-from apikeyrouter.domain.proof.merkle import root_of
 
 MIDDLE = 60
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import eventually
-from sealed_logs import copy_log, evidence, settings_of
+from sealed_logs import copy_log, evidence, root_of, settings_of
 
 from apikeyrouter.adapters.ambient import SystemClock
 from apikeyrouter.adapters.proof import witness_visits
@@ -21,7 +21,7 @@ from apikeyrouter.application.proof.verification import verify
 from apikeyrouter.application.proof.witness import Answer, Witness
 from apikeyrouter.bootstrap import open_node
 from apikeyrouter.domain.proof.checkpoints import Checkpoint
-from apikeyrouter.domain.proof.merkle import EMPTY_ROOT, consistency_proof, leaf_hash, root_of
+from apikeyrouter.domain.proof.merkle import EMPTY_ROOT, consistency_proof, leaf_hash
 from apikeyrouter.domain.proof.notes import Note, NoteError, VerifierKey, parse_note
 from apikeyrouter.domain.proof.witnessing import MOST_STEPS, Submission, parse_submission
 from apikeyrouter.errors import ConfigurationError, LogLockedError

@@ -55,12 +55,16 @@ class SealFolder:
 
     def grown(self, first: int, after: int) -> Frontier:
         """Return the tree over leaves, ready to grow."""
-        frontier = Frontier()
-        if first % WHOLE == 0:
-            begin, end = first >> LEVEL, after >> LEVEL
-            for root in parts_of(_read(self.subtrees, begin * HASH_BYTES, (end - begin) * HASH_BYTES)):
-                frontier.append_subtree(LEVEL, root)
+        frontier = self.whole(first, after) if first % WHOLE == 0 else Frontier()
         frontier.extend(parts_of(self.hashes(first + frontier.size, after)))
+        return frontier
+
+    def whole(self, first: int, after: int) -> Frontier:
+        """Return the tree over those leaves, from where a subtree begins, that have a root over 256."""
+        frontier = Frontier()
+        begin, end = first >> LEVEL, after >> LEVEL
+        for root in parts_of(_read(self.subtrees, begin * HASH_BYTES, (end - begin) * HASH_BYTES)):
+            frontier.append_subtree(LEVEL, root)
         return frontier
 
     def latest(self) -> Note | None:

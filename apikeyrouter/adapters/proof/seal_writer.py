@@ -7,7 +7,7 @@ from apikeyrouter.adapters.proof.durable_files import GrowingFile, remove, repla
 from apikeyrouter.adapters.proof.seal_folder import LEVEL, WHOLE, SealFolder, parts_of
 from apikeyrouter.domain.models.system_error import ConfigurationError
 from apikeyrouter.domain.proof.checkpoints import parse_checkpoint
-from apikeyrouter.domain.proof.merkle import HASH_BYTES, Frontier, root_of
+from apikeyrouter.domain.proof.merkle import HASH_BYTES, Frontier, root_over
 from apikeyrouter.domain.proof.notes import Note, VerifierKey
 
 
@@ -25,12 +25,13 @@ class SealWriter(SealFolder):
             ) from None
         self._lock = WriterLock(folder / "seals")
         self._files: tuple[GrowingFile, GrowingFile, GrowingFile] | None = None
-        self._frontier = Frontier()
+        self._whole, self._rest = Frontier(), Frontier()
+        self._roots: list[bytes] = []
 
     @property
     def count(self) -> int:
         """How many hashes there are."""
-        return super().count if self._files is None else self._frontier.size
+        return super().count if self._files is None else self._whole.size + self._rest.size
 
     def publish(self, key: VerifierKey) -> None:
         """Leave the public key beside the seals; a copy that is kept elsewhere is worth more."""
@@ -44,25 +45,23 @@ class SealWriter(SealFolder):
             write_new(self.running, b"")
         note = self.latest()
         covered = 0 if note is None else parse_checkpoint(note.text).size
-        self._frontier = self.grown(0, covered)
+        self._whole, self._rest = self.whole(0, covered), Frontier()
         self._files = (
             GrowingFile(self.leaves, covered * HASH_BYTES),
-            GrowingFile(self.subtrees, (covered >> LEVEL) * HASH_BYTES),
+            GrowingFile(self.subtrees, (self._whole.size >> LEVEL) * HASH_BYTES),
             GrowingFile(self.checkpoints, self.end_of_kept()),
         )
+        self._grow(self.hashes(self._whole.size, covered))
 
     def add(self, hashes: bytes) -> None:
         """Append the hashes of the next leaves."""
-        leaves, subtrees, _ = self._opened()
+        leaves, _, _ = self._opened()
         leaves.append(hashes)
-        self._frontier.extend(parts_of(hashes))
-        first, after = subtrees.size // HASH_BYTES, self._frontier.size >> LEVEL
-        roots = (root_of(parts_of(self.hashes(n * WHOLE, (n + 1) * WHOLE))) for n in range(first, after))
-        subtrees.append(b"".join(roots))
+        self._grow(hashes)
 
     def root(self) -> bytes:
         """Return the root over all hashes."""
-        return self._frontier.root()
+        return root_over([*self._whole.peaks, *self._rest.peaks])
 
     def conclude(self, note: Note, *, keep: bool) -> None:
         """Make the hashes durable, then the checkpoint."""
@@ -84,6 +83,19 @@ class SealWriter(SealFolder):
             file.close()
         self._files = None
         self._lock.release()
+
+    def _grow(self, hashes: bytes) -> None:
+        """Grow the tree, by the root over 256 leaves wherever that many are there: each is hashed once."""
+        _, subtrees, _ = self._opened()
+        for leaf in parts_of(hashes):
+            self._rest.append(leaf)
+            if self._rest.size == WHOLE:
+                root = self._rest.root()
+                self._whole.append_subtree(LEVEL, root)
+                self._rest = Frontier()
+                self._roots.append(root)
+        subtrees.append(b"".join(self._roots))
+        self._roots.clear()  # what could not be written is written with the next
 
     def _opened(self) -> tuple[GrowingFile, GrowingFile, GrowingFile]:
         assert self._files is not None  # noqa: S101 - `begin` comes first

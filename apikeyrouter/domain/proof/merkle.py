@@ -27,15 +27,15 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 class Frontier:
     """A tree that only grows, as the roots of its whole subtrees from left to right: at most one a level."""
 
-    __slots__ = ("_peaks", "size")
+    __slots__ = ("peaks", "size")
 
     def __init__(self) -> None:
         self.size = 0
-        self._peaks: list[bytes] = []
+        self.peaks: list[bytes] = []
 
     def append(self, leaf: bytes) -> None:
         """Add the hash of the next leaf."""
-        peaks, places = self._peaks, self.size
+        peaks, places = self.peaks, self.size
         while places & 1:
             leaf = sha256(b"\x01" + peaks.pop() + leaf).digest()
             places >>= 1
@@ -53,26 +53,24 @@ class Frontier:
             raise ValueError(f"no subtree of {1 << level} leaves begins at place {self.size}")
         places = self.size >> level
         while places & 1:
-            root = node_hash(self._peaks.pop(), root)
+            root = node_hash(self.peaks.pop(), root)
             places >>= 1
-        self._peaks.append(root)
+        self.peaks.append(root)
         self.size += 1 << level
 
     def root(self) -> bytes:
         """Return the root of the tree as it is now."""
-        if not self._peaks:
-            return EMPTY_ROOT
-        *left, root = self._peaks
-        for peak in reversed(left):
-            root = node_hash(peak, root)
-        return root
+        return root_over(self.peaks)
 
 
-def root_of(leaves: Iterable[bytes]) -> bytes:
-    """Return the root over the hashes of leaves."""
-    frontier = Frontier()
-    frontier.extend(leaves)
-    return frontier.root()
+def root_over(peaks: Sequence[bytes]) -> bytes:
+    """Return the root over whole subtrees from left to right, each smaller than the one before."""
+    if not peaks:
+        return EMPTY_ROOT
+    *left, root = peaks
+    for peak in reversed(left):
+        root = node_hash(peak, root)
+    return root
 
 
 def split(count: int) -> int:
