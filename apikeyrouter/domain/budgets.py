@@ -30,8 +30,6 @@ MOST_OF_A_CALL: Final = 10**15
 """What a call counts for at most, a million dollars, unless a hard budget held more: sums need 64 bits."""
 
 NEVER_TOLD: Final = 1 << 62
-OF_MEMBERS = frozenset({BudgetScope.PerProvider, BudgetScope.PerKey, BudgetScope.PerModel})
-"""The scopes that depend on who serves a request; the others follow from the request itself."""
 
 
 class Budget(msgspec.Struct, kw_only=True):
