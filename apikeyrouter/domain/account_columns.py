@@ -117,6 +117,15 @@ class AccountColumns:
         """Return what is used of one account now."""
         return int(self.used_of(np.array([row]))[0])
 
+    def entries_of(self, row: int) -> tuple[Entry, ...]:
+        """Return what is counted in a rolling window, by when it leaves; empty for the others."""
+        return tuple(self._accounts[row].entries)
+
+    def missing_now(self, row: int) -> float:
+        """Return what a bucket lacks now to be full."""
+        filled = (self.now_us - self.missing_at_us.item(row)) * self.fills_per_us.item(row)
+        return max(self.missing.item(row) - filled, 0.0)
+
     def _draw(self, row: int, amount: float) -> None:
         """Take an amount out of a bucket, or put one back; it never holds more than a limit's worth."""
         filled = (self.now_us - self.missing_at_us.item(row)) * self.fills_per_us.item(row)

@@ -75,9 +75,28 @@ from apikeyrouter.domain.vocabulary.node import (
     NodeStarted,
     NodeStopped,
 )
+from apikeyrouter.domain.vocabulary.payloads import (
+    CaptureSet,
+    DoomedSubject,
+    ErasureRefused,
+    ErasureStarted,
+    PayloadCaptured,
+    PayloadLost,
+    PayloadRead,
+    PayloadsExpired,
+    SealedPart,
+    SubjectErased,
+)
 from apikeyrouter.domain.vocabulary.quotas import (
     QuotaCorrected,
     QuotaLimitLearned,
+)
+from apikeyrouter.domain.vocabulary.retention import (
+    LegalHoldPlaced,
+    LegalHoldReleased,
+    RetentionSet,
+    SegmentDropped,
+    SegmentRemoved,
 )
 from apikeyrouter.domain.vocabulary.shape import (
     Event,
@@ -92,6 +111,7 @@ __all__ = [
     "EVENT_TYPES",
     "LOG_STREAM",
     "NO_DANGER",
+    "RETENTION_STREAM",
     "AttemptFailed",
     "BudgetAlerted",
     "BudgetClosed",
@@ -102,8 +122,12 @@ __all__ = [
     "BudgetToppedUp",
     "BudgetWindowOpened",
     "Candidate",
+    "CaptureSet",
     "ClockSteppedBack",
     "Consumption",
+    "DoomedSubject",
+    "ErasureRefused",
+    "ErasureStarted",
     "Event",
     "EventRef",
     "Exclusion",
@@ -122,6 +146,8 @@ __all__ = [
     "LeaseRenewed",
     "LeaseReturned",
     "LeaseWanted",
+    "LegalHoldPlaced",
+    "LegalHoldReleased",
     "LogRecovered",
     "Metadata",
     "ModelOffer",
@@ -129,6 +155,10 @@ __all__ = [
     "NewEvent",
     "NodeStarted",
     "NodeStopped",
+    "PayloadCaptured",
+    "PayloadLost",
+    "PayloadRead",
+    "PayloadsExpired",
     "Policy",
     "PriceBookAdopted",
     "PriceSet",
@@ -144,13 +174,21 @@ __all__ = [
     "RequestFailed",
     "RequestReleased",
     "Reserved",
+    "RetentionSet",
     "RouteDecided",
     "RouteDeferred",
     "RouteRefused",
+    "SealedPart",
+    "SegmentDropped",
+    "SegmentRemoved",
     "Shortfall",
+    "SubjectErased",
     "budget_stream",
     "canonical_bytes",
+    "client_stream",
+    "erasure_stream",
     "key_stream",
+    "payload_stream",
     "provider_stream",
     "quota_stream",
     "request_stream",
@@ -198,6 +236,19 @@ EVENT_TYPES: dict[str, type[Event]] = {
     "node.stopped.v1": NodeStopped,
     "log.recovered.v1": LogRecovered,
     "clock.stepped_back.v1": ClockSteppedBack,
+    "retention.set.v1": RetentionSet,
+    "hold.placed.v1": LegalHoldPlaced,
+    "hold.released.v1": LegalHoldReleased,
+    "segment.dropped.v1": SegmentDropped,
+    "segment.removed.v1": SegmentRemoved,
+    "client.capture_set.v1": CaptureSet,
+    "payload.captured.v1": PayloadCaptured,
+    "payload.lost.v1": PayloadLost,
+    "payload.read.v1": PayloadRead,
+    "payload.expired.v1": PayloadsExpired,
+    "erasure.started.v1": ErasureStarted,
+    "erasure.refused.v1": ErasureRefused,
+    "subject.erased.v1": SubjectErased,
 }
 
 EVENT_NAMES: dict[type[Event], str] = {event_type: name for name, event_type in EVENT_TYPES.items()}
@@ -207,6 +258,7 @@ canonical_bytes = msgspec.json.Encoder(order="deterministic").encode
 
 CATALOGUE_STREAM = "catalogue"
 LOG_STREAM = "log"
+RETENTION_STREAM = "retention"
 
 
 def key_stream(key_id: str) -> str:
@@ -232,6 +284,21 @@ def provider_stream(provider_id: str) -> str:
 def request_stream(request_id: str) -> str:
     """Name the stream of a request."""
     return f"request-{request_id}"
+
+
+def client_stream(client_id: str) -> str:
+    """Name the stream of what administrators say of a client."""
+    return f"client-{client_id}"
+
+
+def payload_stream(request_id: str) -> str:
+    """Name the stream of the bodies of a request."""
+    return f"payload-{request_id}"
+
+
+def erasure_stream(erasure_id: str) -> str:
+    """Name the stream of an erasure."""
+    return f"erasure-{erasure_id}"
 
 
 class NewEvent(NamedTuple):

@@ -57,6 +57,8 @@ class OpenRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _route_decided(state: "RouterState", stream: str, version: int, event: RouteDecided) -> None:
+    if state.payloads.capturing:
+        state.payloads.decided(stream, event)
     key = state.keys[event.chosen.key_id]
     ref = EventRef(stream, version)
     state.columns.dispatch(key.row, event.at_us, ref)

@@ -14,20 +14,29 @@ from apikeyrouter.domain.catalogue_folds import CATALOGUE_FOLDS, Provider
 from apikeyrouter.domain.columns import KeyColumns
 from apikeyrouter.domain.events import Event, EventRef, ModelsEquated, NewEvent, Prices, Recorded
 from apikeyrouter.domain.expectations import Expectations
+from apikeyrouter.domain.holds import HOLD_FOLDS, Holds
 from apikeyrouter.domain.keys import Key
+from apikeyrouter.domain.payloads import PAYLOAD_FOLDS, Payloads
 from apikeyrouter.domain.price_book import PriceBook
 from apikeyrouter.domain.provider_health import Health, ProviderHealth
 from apikeyrouter.domain.quotas import Quotas
 from apikeyrouter.domain.reconciliation import Reconciliation
 from apikeyrouter.domain.request_folds import REQUEST_FOLDS, OpenRequest
+from apikeyrouter.domain.retention import RETENTION_FOLDS, Retention
 
 MOST_DENIED_MODELS = 1_000
 """Clients choose the names of models, so what is remembered by them is bounded; the oldest is dropped."""
+
+_OF_ONE_REQUEST = ("request-", "payload-")
+"""Streams of which there are as many as requests, so that their versions are not kept in memory."""
 
 _EVOLVE: dict[type[Event], Callable[["RouterState", str, int, Any], None]] = {
     **BUDGET_FOLDS,
     **CATALOGUE_FOLDS,
     **REQUEST_FOLDS,
+    **HOLD_FOLDS,
+    **RETENTION_FOLDS,
+    **PAYLOAD_FOLDS,
 }
 
 
@@ -57,6 +66,9 @@ class RouterState:
         self.equated: dict[str, ModelsEquated] = {}
         self.refusals_us: dict[str, deque[int]] = {}
         self.denied: dict[str, set[int]] = {}
+        self.holds = Holds()
+        self.retention = Retention()
+        self.payloads = Payloads()
         self.next_wake_us: int | None = None
         self.pools: dict[object, Any] = {}
 
@@ -65,7 +77,7 @@ class RouterState:
         self.position = position
         self.advance(event.at_us)
         evolve = _EVOLVE.get(type(event))
-        if not stream.startswith("request-"):
+        if not stream.startswith(_OF_ONE_REQUEST):
             self.versions[stream] = version
         if evolve is not None:
             evolve(self, stream, version, event)
@@ -90,7 +102,7 @@ class RouterState:
             self.evolve(position, stream, version, event)
 
     def next_version(self, stream: str) -> int:
-        """Return the version that the next event of a stream will have; not for request streams."""
+        """Return the version that the next event of a stream will have; not for streams of one request."""
         return self.versions.get(stream, 0) + 1
 
     def replace_key(self, key: Key, ref: EventRef) -> None:
