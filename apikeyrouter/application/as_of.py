@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from apikeyrouter.application.ports import EventReader
+from apikeyrouter.application.snapshots.folding import folded
+from apikeyrouter.application.snapshots.ports import NO_SNAPSHOTS, Snapshots
 from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.domain.state import RouterState
 
@@ -32,16 +34,16 @@ def moment_of(text: str) -> Moment:
     return Moment(at_us=(since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
 
 
-def state_at(reader: EventReader, moment: Moment) -> RouterState:
-    """Fold the log up to a moment.
+def state_at(reader: EventReader, moment: Moment, snapshots: Snapshots = NO_SNAPSHOTS) -> RouterState:
+    """Fold the log up to a moment, from the nearest snapshot on.
 
     Up to an instant means: up to the first event that bears a later time. What leaves its window by then is
     gone, as for a decision at that instant.
     """
     if moment.position is not None:
-        return _behind(reader, moment.position)
-    state = RouterState()
-    for recorded in reader.read():
+        return _behind(reader, moment.position, snapshots)
+    base, state = snapshots.nearest(at_us=moment.at_us) or (0, RouterState())
+    for recorded in reader.read(after=base):
         if recorded.event.at_us > moment.at_us:
             break
         state.evolve(*recorded)
@@ -49,8 +51,8 @@ def state_at(reader: EventReader, moment: Moment) -> RouterState:
     return state
 
 
-def _behind(reader: EventReader, position: int) -> RouterState:
-    state = RouterState().fold(reader.read(until=position))
+def _behind(reader: EventReader, position: int, snapshots: Snapshots) -> RouterState:
+    state = folded(reader, snapshots, until=position)
     if state.position < position:
         raise InvalidRequestError(
             f"the log ends at position {state.position:,}, before {position:,}", param="at"

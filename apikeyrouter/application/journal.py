@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 from apikeyrouter.application.notices import notices
 from apikeyrouter.application.ports import Clock, EventLog
+from apikeyrouter.application.snapshots.folding import folded_on
+from apikeyrouter.application.snapshots.ports import NO_SNAPSHOTS, Snapshots
 from apikeyrouter.domain.events import (
     CATALOGUE_STREAM,
     LOG_STREAM,
@@ -25,19 +27,28 @@ from apikeyrouter.domain.models.system_error import LogUnavailableError
 from apikeyrouter.domain.state import RouterState
 
 RETRY_S = 0.25
+NEVER_US = -1
 
 
 class Journal:
     """The state in memory, and the log that it is a fold of."""
 
     def __init__(
-        self, log: EventLog, clock: Clock, node_id: str, *, waited: Callable[[int], None] = lambda _us: None
+        self,
+        log: EventLog,
+        clock: Clock,
+        node_id: str,
+        *,
+        waited: Callable[[int], None] = lambda _us: None,
+        snapshots: Snapshots = NO_SNAPSHOTS,
     ) -> None:
         """Wire the journal; `waited` is told how many microseconds each wait for durability took."""
         self.log = log
         self._waited = waited
         self.state = RouterState()
         self.ready = False
+        self.base = 0
+        self._snapshots = snapshots
         self._clock = clock
         self._node_id = node_id
         self._owed: dict[str, list[Event]] = {}
@@ -46,12 +57,18 @@ class Journal:
         self._heard: Callable[[], None] = lambda: None
         self._restored: Callable[[int], None] = lambda _at_us: None
         self._met_us = 0
+        self._recorded_us = 0
 
     async def open(self) -> None:
-        """Fold the log from its beginning."""
+        """Fold the log, from the nearest snapshot on; `base` is then the position of that."""
         self.state = await asyncio.to_thread(self._fold)
-        self._met_us = self.state.latest_us
+        self._met_us = self._recorded_us = self.state.latest_us
         self.ready = True
+
+    @property
+    def exact(self) -> bool:
+        """True while a fold of what was recorded gives this state: no decision moved its present since."""
+        return self.state.latest_us == self._recorded_us
 
     def history_of_keys(self) -> list[Recorded]:
         """Return what the log says of keys and providers, for views that begin with this process."""
@@ -79,7 +96,8 @@ class Journal:
             self.fall_behind()
             raise unavailable() from None
         self.state.apply(events)
-        self._met_us = events[-1].event.at_us
+        self._met_us = at_us = events[-1].event.at_us
+        self._recorded_us = max(self._recorded_us, at_us)
         self._heard()
         return durable
 
@@ -115,6 +133,7 @@ class Journal:
 
     def fall_behind(self) -> None:
         """Refuse to record until the log works again."""
+        self._recorded_us = NEVER_US
         if self.ready:
             self.ready = False
             notices().error("log_append_failed", node_id=self._node_id)
@@ -158,7 +177,7 @@ class Journal:
         events = self._flagged([*owed, restored])
         durable = self.log.append(events)
         state.apply(events)
-        self._met_us = state.latest_us
+        self._met_us = self._recorded_us = state.latest_us
         await durable
         for stream, written in due.items():
             del self._owed[stream][: len(written)]
@@ -182,11 +201,13 @@ class Journal:
         """Flag that time went back; its own time tells a replay how far the state had come."""
         state = self.state
         by_us = self._met_us - at_us
+        self._recorded_us = state.latest_us
         flag = ClockSteppedBack(at_us=state.latest_us, node_id=self._node_id, by_us=by_us)
         return NewEvent(LOG_STREAM, state.next_version(LOG_STREAM), flag)
 
     def _fold(self) -> RouterState:
-        return RouterState().fold(self.log.read())
+        self.base, state = folded_on(self.log, self._snapshots)
+        return state
 
 
 def unavailable() -> LogUnavailableError:

@@ -16,11 +16,11 @@ def write_new(path: Path, content: bytes, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
-def replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Put a file in the place of another: whoever reads sees the old one or the new one, whole."""
     beside = path.with_name(f"{path.name}.new")
     beside.unlink(missing_ok=True)
-    write_new(beside, content)
+    write_new(beside, content, mode)
     beside.replace(path)
     sync_folder(path.parent)
 

@@ -8,6 +8,8 @@ from apikeyrouter.domain.models.system_error import ConfigurationError, NotFound
 
 if TYPE_CHECKING:
     from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader
+    from apikeyrouter.adapters.retention.whole_log import WholeLog
+    from apikeyrouter.application.snapshots.ports import Snapshots
     from apikeyrouter.domain.state import RouterState
     from apikeyrouter.settings import RouterSettings
 
@@ -37,8 +39,24 @@ def open_reader(database: str | None) -> "SqliteReader":
     return SqliteReader(path)
 
 
-def folded(reader: "SqliteReader") -> "RouterState":
-    """Fold the whole log into the state that its last event left."""
-    from apikeyrouter.domain.state import RouterState
+def open_whole_log(database: str | None) -> "WholeLog":
+    """Open the log with what has left it in its place, as far as the segments lie beside it."""
+    from apikeyrouter.adapters.retention.whole_log import WholeLog
 
-    return RouterState().fold(reader.read())
+    reader = open_reader(database)
+    return WholeLog(reader, reader.path)
+
+
+def folded(reader: "SqliteReader") -> "RouterState":
+    """Return the state that the log's last event left."""
+    from apikeyrouter.application.snapshots import folding
+
+    return folding.folded(reader, snapshots_of(reader))
+
+
+def snapshots_of(reader: "SqliteReader") -> "Snapshots":
+    """Open the snapshots beside a log; without its master key there are none to be had."""
+    from apikeyrouter.adapters.snapshots.opening import snapshots_for_reading
+    from apikeyrouter.interfaces.cli.options import settings_from
+
+    return snapshots_for_reading(settings_from(database_url=str(reader.path)), reader.path)

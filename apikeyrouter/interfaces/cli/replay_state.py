@@ -72,10 +72,12 @@ def state(
 
 def _folded(database: str | None, at: str | None) -> "RouterState":
     from apikeyrouter.application.as_of import moment_of, state_at
-    from apikeyrouter.interfaces.cli.log_access import folded, open_reader
+    from apikeyrouter.interfaces.cli.log_access import folded, open_reader, open_whole_log, snapshots_of
 
     reader = open_reader(database)
-    return folded(reader) if at is None else state_at(reader, moment_of(at))
+    if at is None:
+        return folded(reader)
+    return state_at(open_whole_log(database), moment_of(at), snapshots_of(reader))
 
 
 def _candidates(
