@@ -5,14 +5,12 @@ from typing import Any
 
 import msgspec
 
-from apikeyrouter.application.ports import EventReader
+from apikeyrouter.application.ports import EventFinder
+from apikeyrouter.application.retention.gaps import archived_names, refuse_if_archived
 from apikeyrouter.domain.events import (
     EVENT_NAMES,
     Candidate,
     EventRef,
-    KeyMetadataChanged,
-    KeyRegistered,
-    Metadata,
     Recorded,
     RouteDecided,
     RouteDeferred,
@@ -25,7 +23,9 @@ from apikeyrouter.domain.events import (
 )
 from apikeyrouter.domain.explanation import consequence, explain
 from apikeyrouter.domain.models.system_error import NotFoundError
-from apikeyrouter.domain.quota_limits import QUOTA_DIMENSIONS, QUOTA_UNITS, scope_of
+
+MOST_AT_ONCE = 1_000
+"""What an end brings about is recorded in one step with it; so many events are room enough for others'."""
 
 Decision = RouteDecided | RouteRefused | RouteDeferred
 
@@ -34,6 +34,7 @@ class Trail(msgspec.Struct, frozen=True, kw_only=True):
     """All that the log says of one request: a sentence a decision, the events, and the evidence.
 
     `consequences` are the events of keys, providers and quotas that name this request as their evidence.
+    `archived` names the segments that evidence which is `missing` here may be in.
     """
 
     request_id: str
@@ -42,6 +43,7 @@ class Trail(msgspec.Struct, frozen=True, kw_only=True):
     consequences: tuple[Recorded, ...]
     evidence: tuple[Recorded, ...]
     missing: tuple[EventRef, ...]
+    archived: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """Return the trail as JSON types."""
@@ -55,6 +57,7 @@ class Trail(msgspec.Struct, frozen=True, kw_only=True):
             ],
             "evidence": [event_as_data(recorded) for recorded in self.evidence],
             "missing_evidence": [list(msgspec.to_builtins(ref)) for ref in self.missing],
+            "archived_in": list(self.archived),
         }
 
 
@@ -69,22 +72,25 @@ def event_as_data(recorded: Recorded) -> dict[str, Any]:
     }
 
 
-def trail(reader: EventReader, request_id: str) -> Trail:
+def trail(reader: EventFinder, request_id: str) -> Trail:
     """Collect a request's events and everything that its decisions refer to."""
     request_id = request_id.removeprefix("request-")
     events = reader.stream(request_stream(request_id))
     if not events:
+        refuse_if_archived(reader, request_id)
         raise NotFoundError(f"no request has the id {request_id[:64]!r}", param="request_id")
     decisions = [e.event for e in events if isinstance(e.event, RouteDecided | RouteRefused | RouteDeferred)]
     refs = list(dict.fromkeys(ref for decision in decisions for ref in evidence_of(decision)))
-    found = {ref: resolve(reader, ref) for ref in refs}
+    found = {ref: reader.event(ref.stream, ref.version) for ref in refs}
+    missing = tuple(ref for ref, recorded in found.items() if recorded is None)
     return Trail(
         request_id=request_id,
         sentences=tuple(explain(decision) for decision in decisions),
         events=tuple(events),
         consequences=tuple(_consequences(reader, events)),
         evidence=tuple(recorded for recorded in found.values() if recorded is not None),
-        missing=tuple(ref for ref, recorded in found.items() if recorded is None),
+        missing=missing,
+        archived=archived_names(reader, (ref.stream for ref in missing)),
     )
 
 
@@ -97,11 +103,6 @@ def evidence_of(decision: Decision) -> Iterator[EventRef]:
         yield exclusion.evidence
 
 
-def resolve(reader: EventReader, ref: EventRef) -> Recorded | None:
-    """Return the event that a reference names, if the log has it."""
-    return next((e for e in reader.stream(ref.stream) if e.version == ref.version), None)
-
-
 def _refs_of(candidate: Candidate) -> Iterator[EventRef]:
     yield candidate.state_ref
     yield candidate.offer_ref
@@ -110,36 +111,27 @@ def _refs_of(candidate: Candidate) -> Iterator[EventRef]:
             yield ref
 
 
-def _consequences(reader: EventReader, events: list[Recorded]) -> list[Recorded]:
-    """Collect what names the request as its evidence, where its calls can have left something."""
-    stream = events[0].stream
+def _consequences(reader: EventFinder, events: list[Recorded]) -> list[Recorded]:
+    """Collect what names the request as its evidence: written while it was open, or at once when it ended."""
+    stream, first, last = events[0].stream, events[0].position, events[-1].position + MOST_AT_ONCE
     decided = [recorded.event for recorded in events if isinstance(recorded.event, RouteDecided)]
-    touched = dict.fromkeys(name for decision in decided for name in _touched(reader, decision))
-    found = [recorded for name in touched for recorded in reader.stream(name) if _names(recorded, stream)]
-    return sorted(found, key=lambda recorded: recorded.position)
+    touched = list(dict.fromkeys(prefix for decision in decided for prefix in _touched(decision)))
+    if not touched:
+        return []
+    return [recorded for recorded in reader.within(touched, first, last) if _names(recorded, stream)]
 
 
-def _touched(reader: EventReader, decision: RouteDecided) -> Iterator[str]:
+def _touched(decision: RouteDecided) -> Iterator[str]:
+    """Tell how the names of the streams begin in which a call can have left something.
+
+    Limits may be learned that were not known before, of the key or of a group that it is in.
+    """
     chosen = decision.chosen
     yield key_stream(chosen.key_id)
     yield provider_stream(chosen.provider_id)
-    yield from (_stream_of(one.account) for one in decision.reserved)
-    # A limit that was not known yet held nothing for the request; it is learned for the model that was asked.
-    scope = scope_of(chosen.provider_id, chosen.key_id, _metadata(reader, chosen.key_id))
-    for dimension in QUOTA_DIMENSIONS:
-        for unit in QUOTA_UNITS:
-            yield quota_stream(scope.limit(dimension, unit, 1, (decision.model,)).account_id)
-
-
-def _stream_of(account: str) -> str:
-    """Name the stream of an account: that of a budget bears its name."""
-    return account if account.startswith(budget_stream("")) else quota_stream(account)
-
-
-def _metadata(reader: EventReader, key_id: str) -> Metadata:
-    life = (recorded.event for recorded in reader.stream(key_stream(key_id)))
-    declared = [event.metadata for event in life if isinstance(event, KeyRegistered | KeyMetadataChanged)]
-    return declared[-1] if declared else {}
+    yield quota_stream(f"key-{chosen.key_id}/")
+    yield quota_stream(f"group-{chosen.provider_id}:")
+    yield from (one.account for one in decision.reserved if one.account.startswith(budget_stream("")))
 
 
 def _names(recorded: Recorded, stream: str) -> bool:

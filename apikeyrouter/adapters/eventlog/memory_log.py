@@ -64,6 +64,14 @@ class MemoryLog:
         """Return one stream from its first event; empty if there is none."""
         return [_recorded(notification) for notification in self._recorder.select_stream(stream)]
 
+    def event(self, stream: str, version: int) -> Recorded | None:
+        """Return one event by its place in its stream; None if the log does not have it."""
+        return next((one for one in self.stream(stream) if one.version == version), None)
+
+    def within(self, prefixes: Sequence[str], after: int, until: int) -> list[Recorded]:
+        """Return the events with `after < position <= until` of streams whose names begin so."""
+        return [one for one in self.read(after, until) if one.stream.startswith(tuple(prefixes))]
+
     def condemn(self, reason: str) -> None:
         """Take no more."""
         self.available, self._reason, self._condemned = False, reason, True

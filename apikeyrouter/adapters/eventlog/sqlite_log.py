@@ -6,8 +6,10 @@ load. It is handed over at the end of the next turn of the loop, so that what ar
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from apikeyrouter.adapters.eventlog.backlog import Backlog, Batch
 from apikeyrouter.adapters.eventlog.connections import WriterSettings
@@ -21,6 +23,8 @@ from apikeyrouter.adapters.eventlog.writer import LogWriter
 from apikeyrouter.application.notices import notices
 from apikeyrouter.application.ports import Follower
 from apikeyrouter.domain.events import NewEvent, Recorded
+
+T = TypeVar("T")
 
 
 class SqliteLog:
@@ -77,6 +81,14 @@ class SqliteLog:
         """Return the durable events of one stream."""
         return self._reader.stream(stream)
 
+    def event(self, stream: str, version: int) -> Recorded | None:
+        """Return one event by its place in its stream; None if the log does not have it."""
+        return self._reader.event(stream, version)
+
+    def within(self, prefixes: Sequence[str], after: int, until: int) -> list[Recorded]:
+        """Return the events with `after < position <= until` of streams whose names begin so."""
+        return self._reader.within(prefixes, after, until)
+
     def publish(self, *, url: str) -> None:
         """Let command-line tools find the server that writes this log; see `read_owner`."""
         self._lock.publish(url=url)
@@ -88,6 +100,14 @@ class SqliteLog:
     def condemn(self, reason: str) -> None:
         """Take no more until another process opens the log; what was handed in is still written."""
         self.available, self._reason, self._condemned = False, reason, True
+
+    async def remove(self, runs: Sequence[tuple[int, int]]) -> None:
+        """Delete rows by ranges of positions, behind the batches that were handed in before."""
+        await self._maintain(self._writer.remove(runs))
+
+    async def wipe(self) -> bool:
+        """Leave no copies of deleted rows in the write-ahead file; False if somebody reads it now."""
+        return await self._maintain(self._writer.wipe())
 
     async def reopen(self) -> None:
         """Make the log writable after a failure, or raise `LogUnavailableError` and stay as it is."""
@@ -113,6 +133,17 @@ class SqliteLog:
             await self._idle()
             await self._writer.close()
             self._lock.release()
+
+    async def _maintain(self, job: Coroutine[None, None, T]) -> T:
+        """Let the writer do something other than appending; not while it is reopened or closed."""
+        async with self._changing:
+            if not self.available:
+                job.close()
+                raise unavailable(self._reason)
+            try:
+                return await job
+            except sqlite3.Error as failure:
+                raise unavailable(reason_of(failure)) from failure
 
     def _wait_a_turn(self) -> None:
         """Let those append too who were woken, or were just read from a socket: a turn costs less."""

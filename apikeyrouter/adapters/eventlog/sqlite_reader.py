@@ -3,7 +3,8 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,18 @@ from apikeyrouter.limits import MOST_PAGE_EVENTS
 _PAGE = "WHERE notification_id > ? AND notification_id <= ? ORDER BY notification_id LIMIT ?"
 _SELECT_PAGE = f"{SELECT_EVENTS} {_PAGE}"
 _SELECT_STREAM = f"{SELECT_EVENTS} WHERE originator_id = ? ORDER BY originator_version"
+_SELECT_EVENT = f"{SELECT_EVENTS} WHERE originator_id = ? AND originator_version = ?"
+_SELECT_STRETCH = f"{SELECT_EVENTS} WHERE notification_id > ? AND notification_id <= ? AND ({{streams}})"
+_SELECT_OF_STREAMS = (
+    # Positions stand in the index of streams too: compared there alone (+), few rows are looked up.
+    f"{SELECT_EVENTS} WHERE originator_id >= ? AND originator_id < ?"
+    " AND +notification_id > ? AND +notification_id <= ?"
+)
+_BEGINS_SO = "+originator_id >= ? AND +originator_id < ?"
+_MOST_READ_IN_ORDER = 5_000
 _SELECT_HEAD = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
 _LAST_POSITION = 2**63 - 1
+_LAST_CHARACTER = chr(0x10FFFF)
 _ATTEMPTS = 10
 
 Row = tuple[int, str, int, str, bytes]
@@ -30,6 +41,11 @@ class SqliteReader:
     def __init__(self, path: Path | str) -> None:
         self._path = Path(os.path.realpath(path))
         Pages(self._path).close()  # tells at once if there is no log
+
+    @property
+    def path(self) -> Path:
+        """The log's file under its real name."""
+        return self._path
 
     def read(self, after: int = 0, until: int | None = None) -> Iterator[Recorded]:
         """Yield the events with `after < position <= until`, those included that are stored meanwhile."""
@@ -48,6 +64,26 @@ class SqliteReader:
         """Return one stream from its first event; empty if there is none."""
         with contextlib.closing(Pages(self._path)) as pages:
             return list(_recorded(pages.select(_SELECT_STREAM, (stream,))))
+
+    def event(self, stream: str, version: int) -> Recorded | None:
+        """Return one event by its place in its stream; None if the log does not have it."""
+        with contextlib.closing(Pages(self._path)) as pages:
+            return next(_recorded(pages.select(_SELECT_EVENT, (stream, version))), None)
+
+    def within(self, prefixes: Sequence[str], after: int, until: int) -> list[Recorded]:
+        """Return the events with `after < position <= until` of streams whose names begin so.
+
+        A short stretch is read row by row, however long the streams are; of a long one only the streams.
+        """
+        bounds = [(prefix, prefix + _LAST_CHARACTER) for prefix in prefixes]
+        with contextlib.closing(Pages(self._path)) as pages:
+            if until - after <= _MOST_READ_IN_ORDER:
+                sql = _SELECT_STRETCH.format(streams=" OR ".join([_BEGINS_SO] * len(bounds)))
+                found = pages.select(sql, (after, until, *chain.from_iterable(bounds)))
+            else:
+                each = (pages.select(_SELECT_OF_STREAMS, (*bound, after, until)) for bound in bounds)
+                found = list(set(chain.from_iterable(each)))
+        return list(_recorded(sorted(found)))
 
 
 class Pages:

@@ -5,19 +5,21 @@ import concurrent.futures
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from queue import SimpleQueue
 from typing import TypeVar
 
 from apikeyrouter.adapters.eventlog.backlog import Batch
-from apikeyrouter.adapters.eventlog.connections import WriterSettings, cap, open_writer, probe
+from apikeyrouter.adapters.eventlog.connections import BUSY_S, WriterSettings, cap, open_writer, probe
 from apikeyrouter.domain.models.system_error import ConflictError
 from apikeyrouter.limits import MOST_BATCH_EVENTS
 
 T = TypeVar("T")
 Ended = Callable[[Batch, Exception | None], None]
 _COLUMNS = 5
+_WIPE_BUSY_MS = 20
+_DELETE = "DELETE FROM stored_events WHERE notification_id BETWEEN ? AND ?"
 
 
 class LogWriter:
@@ -41,6 +43,14 @@ class LogWriter:
     async def reopen(self, acknowledged: int) -> int:
         """Take a fresh connection and prove that it writes; return the position of the last stored event."""
         return await self._ask(partial(self._reopen, acknowledged))
+
+    async def remove(self, runs: Sequence[tuple[int, int]]) -> None:
+        """Delete the rows from one position to another, for each such range, in one transaction."""
+        await self._ask(partial(self._remove, runs))
+
+    async def wipe(self) -> bool:
+        """Move everything into the main file and empty the write-ahead file; False if somebody reads it."""
+        return await self._ask(self._wipe)
 
     async def close(self) -> None:
         """Move everything into the main file, close the connection, end the thread."""
@@ -79,6 +89,21 @@ class LogWriter:
         if head < acknowledged:
             raise ConflictError(f"the log ends at position {head}, but {acknowledged} was acknowledged")
         return head
+
+    def _remove(self, runs: Sequence[tuple[int, int]]) -> None:
+        connection = self._connection
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(_DELETE, runs)
+
+    def _wipe(self) -> bool:
+        connection = self._connection
+        connection.execute(f"PRAGMA busy_timeout = {_WIPE_BUSY_MS}")  # batches wait behind this
+        try:
+            is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
+        return not is_busy
 
     def _close(self) -> None:
         with contextlib.suppress(sqlite3.Error):

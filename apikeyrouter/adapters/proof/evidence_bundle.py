@@ -89,7 +89,10 @@ def _rows_of(rows: Rows, subject: Subject, size: int) -> list[StoredRow]:
     sealed_row(rows, subject.positions[-1], size)
     found = [row for first, last in subject.runs() for page in rows.pages(first, last) for row in page]
     if tuple(row.position for row in found) != subject.positions:
-        raise InvalidRequestError("some of the events are gone: look closer with `apikeyrouter verify`")
+        raise InvalidRequestError(
+            "some of the events are gone: they were archived (`apikeyrouter retention status` names the"
+            " segments, each of which is such a bundle), or else look closer with `apikeyrouter verify`"
+        )
     return found
 
 

@@ -24,6 +24,8 @@ _SELECT_EXTENT = (
     "SELECT count(*), coalesce(min(notification_id), 0), coalesce(max(notification_id), 0),"
     " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'stored_events'), 0) FROM stored_events"
 )
+_SELECT_STREAM = f"{SELECT_EVENTS} WHERE originator_id = ? ORDER BY originator_version"
+_SELECT_COUNT = "SELECT count(*) FROM stored_events WHERE notification_id >= ? AND notification_id <= ?"
 _CHECK = "PRAGMA integrity_check('stored_events')"
 _lenient = partial(str, encoding="utf-8", errors="surrogateescape")
 
@@ -48,6 +50,16 @@ class StoredRows:
         """Tell how far the rows reach."""
         with contextlib.closing(_RawPages(self._path)) as pages:
             return msgspec.convert(pages.select(_SELECT_EXTENT, ())[0], Extent)
+
+    def of_stream(self, stream: str) -> list[StoredRow]:
+        """Return the rows of one stream, by version."""
+        with contextlib.closing(_RawPages(self._path)) as pages:
+            return list(map(StoredRow._make, pages.select(_SELECT_STREAM, (stream,))))
+
+    def count(self, first: int, last: int) -> int:
+        """Count the rows between two positions, both included."""
+        with contextlib.closing(_RawPages(self._path)) as pages:
+            return int(pages.select(_SELECT_COUNT, (first, last))[0][0])
 
     def make_durable(self) -> None:
         """Flush file and write-ahead file: commits with synchronous=NORMAL may rest in memory until then."""

@@ -1,23 +1,38 @@
 """Compare rows with the hashes that were sealed, page by page, and say what was done to them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 from apikeyrouter.application.proof.findings import Finding, Trouble
+from apikeyrouter.domain.positions import Run
 from apikeyrouter.domain.proof.leaves import MalformedRowError, StoredRow, leaf_bytes, row_hash
 from apikeyrouter.domain.proof.merkle import HASH_BYTES, leaf_hash
 
 MOST_EXPLAINED = 64
 """What differs beyond is counted, not explained: after a deletion every later row may have moved."""
 
+WIDE_GAP = 1024
+"""Where so many positions were dropped between two rows, their hashes are not read."""
+
 HashesOf = Callable[[int, int], bytes]
+Unaccounted = Callable[[int, int], list[Run]]
+"""Returns which of the positions between two are missing although nothing says that they were dropped."""
 
 
 class Differences:
     """What was found so far; feed all rows in the order of their positions, then ask."""
 
-    def __init__(self, sealed: int, hashes: HashesOf, *, first: int = 1) -> None:
+    def __init__(
+        self,
+        sealed: int,
+        hashes: HashesOf,
+        *,
+        first: int = 1,
+        unaccounted: Unaccounted = lambda first, last: [(first, last)],
+    ) -> None:
         """Compare from a position on with `sealed` hashes, which `hashes` returns by place, from 0."""
         self.sealed = sealed
+        self._unaccounted = unaccounted
         self.rows = 0
         self.different = 0
         self._hashes = hashes
@@ -31,8 +46,23 @@ class Differences:
         """The last position that was fed, 0 before the first."""
         return self._expected - 1
 
+    @property
+    def misses(self) -> bool:
+        """True if a row was missing, or one had no place."""
+        return bool(self._plain)
+
     def feed(self, page: Sequence[StoredRow]) -> None:
         """Compare the next rows."""
+        begin = 0
+        for at, (row, following) in enumerate(pairwise(page), 1):
+            if following[0] - row[0] > WIDE_GAP:
+                self._feed(page[begin:at])
+                begin = at
+        self._feed(page[begin:])
+
+    def _feed(self, page: Sequence[StoredRow]) -> None:
+        if page[0][0] - self._expected > WIDE_GAP:
+            self._miss(page[0][0])
         first, last = self._expected, min(page[-1][0], self.sealed)
         hashes = self._hashes(first - 1, last) if first <= last else b""
         self.rows += len(page)
@@ -61,11 +91,16 @@ class Differences:
         if position < 1:
             self._plain.append(_found(Trouble.Inserted, position, "positions begin at 1"))
             return False
-        missing = range(self._expected, position)
-        detail = "it is missing" if len(missing) == 1 else f"all up to {position - 1} are missing"
-        self._plain.append(_found(Trouble.Deleted, self._expected, detail))
-        self._missing += missing[: MOST_EXPLAINED - len(self._missing)]
+        self._miss(position)
         return True
+
+    def _miss(self, position: int) -> None:
+        """Go on at a position; what lies before it is missing, and dropped or deleted."""
+        for first, last in self._unaccounted(self._expected, position - 1):
+            detail = "it is missing" if first == last else f"all up to {last} are missing"
+            self._plain.append(_found(Trouble.Deleted, first, detail))
+            self._missing += range(first, last + 1)[: MOST_EXPLAINED - len(self._missing)]
+        self._expected = position
 
     def _differs(self, row: StoredRow) -> None:
         self.different += 1

@@ -23,6 +23,8 @@ class Trouble(StrEnum):
     SealsChanged = "seals_changed"
     SealsMissing = "seals_missing"
     CheckpointForged = "checkpoint_forged"
+    ArchiveMissing = "archive_missing"
+    ArchiveChanged = "archive_changed"
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
-from apikeyrouter.application.ports import EventLog
+from apikeyrouter.application.ports import EventFinder, EventLog
 from apikeyrouter.domain.proof.leaves import StoredRow
 from apikeyrouter.domain.proof.notes import Note, VerifierKey
 
@@ -19,8 +19,8 @@ class Extent(NamedTuple):
     last_ever: int
 
 
-class CondemnableLog(EventLog, Protocol):
-    """A log that can be told to take no more."""
+class CondemnableLog(EventLog, EventFinder, Protocol):
+    """A log that can be asked for single events, and told to take no more."""
 
     def condemn(self, reason: str) -> None:
         """Take no more until another process opens the log: it is not what was written. From any thread."""
@@ -39,6 +39,12 @@ class Rows(Protocol):
 
     def extent(self) -> Extent:
         """Tell how far the rows reach; zeroes if there are none."""
+
+    def of_stream(self, stream: str) -> list[StoredRow]:
+        """Return the rows of one stream, by version."""
+
+    def count(self, first: int, last: int) -> int:
+        """Count the rows with `first <= position <= last`."""
 
     def make_durable(self) -> None:
         """Make everything that was read outlive a power cut: a seal must never know more than the log."""

@@ -92,7 +92,8 @@ def sealed_row(rows: Rows, position: int, size: int) -> StoredRow:
     row = next((row for page in rows.pages(position, position) for row in page), None)
     if row is None:
         raise NotFoundError(
-            f"the event at position {position} is gone: look closer with `apikeyrouter verify`"
+            f"the event at position {position} is gone: it was archived (`apikeyrouter retention status`"
+            " names the segments that prove it), or look closer with `apikeyrouter verify`"
         )
     return row
 

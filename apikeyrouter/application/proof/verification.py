@@ -6,12 +6,13 @@ import msgspec
 
 from apikeyrouter.application.proof.attestation import Attestation, opened
 from apikeyrouter.application.proof.differences import Differences
+from apikeyrouter.application.proof.dropped import Dropped
 from apikeyrouter.application.proof.findings import Finding, Trouble, in_order
 from apikeyrouter.application.proof.ports import Extent, Rows, Seals, SignedBy
 from apikeyrouter.domain.models.system_error import LogUnavailableError
 from apikeyrouter.domain.proof.checkpoints import Checkpoint
 from apikeyrouter.domain.proof.leaves import MalformedRowError, row_hash
-from apikeyrouter.domain.proof.merkle import Frontier
+from apikeyrouter.domain.proof.merkle import HASH_BYTES, Frontier
 from apikeyrouter.domain.proof.notes import NoteError, VerifierKey
 
 PAGE_ROWS = 2000
@@ -28,7 +29,9 @@ _BLAMED_ON_ROWS = {
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What a verification found. `unsealed` events are behind the latest checkpoint: nothing vouches yet.
 
-    `different` counts the rows that are not what was sealed; only the first of them are explained.
+    `different` counts the rows that are not what was sealed; only the first of them are explained. `dropped`
+    positions are rightly missing: events say in which segments they were archived. `segments` counts those
+    that were verified too, None if nobody asked for it.
     """
 
     origin: str
@@ -38,6 +41,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     checkpoints: int
     different: int
     findings: tuple[Finding, ...]
+    dropped: int = 0
+    segments: int | None = None
 
     @property
     def intact(self) -> bool:
@@ -70,7 +75,9 @@ def verify(evidence: Evidence, seen: Callable[[int], None] = lambda _position: N
     except LogUnavailableError as error:
         return _unreadable(evidence, attested, error.message)
     covered = attested.latest.size if attested.latest is not None else 0
-    differences = Differences(min(covered, evidence.seals.count), evidence.seals.hashes)
+    dropped = dropped_from(evidence)
+    count = min(covered, evidence.seals.count)
+    differences = Differences(count, evidence.seals.hashes, unaccounted=dropped.unaccounted)
     findings = [*_compared(evidence.rows, differences, seen)]
     findings += attested.findings
     findings += _ending(extent, differences, covered, closed=was_closed and evidence.seals.closed)
@@ -80,7 +87,7 @@ def verify(evidence: Evidence, seen: Callable[[int], None] = lambda _position: N
         findings.append(
             Finding(Trouble.SealsMissing, None, "there is no checkpoint that the log's key signed")
         )
-    elif differences.different and _rows_are_right(evidence.rows, attested.latest):
+    elif differences.different and _rows_are_right(evidence, attested.latest, dropped):
         findings = [_blamed_on_seals(finding) for finding in findings]
     return Verdict(
         origin=evidence.key.name,
@@ -90,7 +97,24 @@ def verify(evidence: Evidence, seen: Callable[[int], None] = lambda _position: N
         checkpoints=attested.count,
         different=differences.different,
         findings=in_order(findings),
+        dropped=dropped.positions.count,
     )
+
+
+def dropped_from(evidence: Evidence) -> Dropped:
+    """Read which positions may be missing, as far as the latest checkpoint vouches for it."""
+
+    def covered() -> int:
+        try:
+            note = evidence.seals.latest()
+            size = (
+                0 if note is None else opened(note.render().encode(), evidence.key, evidence.signed_by).size
+            )
+        except NoteError:
+            size = 0
+        return min(size, evidence.seals.count)
+
+    return Dropped(evidence.rows, evidence.seals, evidence.key, evidence.signed_by, covered)
 
 
 def _unreadable(evidence: Evidence, attested: Attestation, reason: str) -> Verdict:
@@ -167,15 +191,30 @@ def _agrees(seals: Seals, kept: Checkpoint) -> bool:
     return seals.count >= kept.size and seals.subtree(0, kept.size) == kept.root
 
 
-def _rows_are_right(rows: Rows, checkpoint: Checkpoint) -> bool:
+def _rows_are_right(evidence: Evidence, checkpoint: Checkpoint, dropped: Dropped) -> bool:
     """Tell whether the rows, other than their sealed hashes, are those that were signed."""
     frontier = Frontier()
     try:
-        for page in rows.pages(1, checkpoint.size, most=PAGE_ROWS):
-            frontier.extend(row_hash(row) for row in page)
+        for page in evidence.rows.pages(1, checkpoint.size, most=PAGE_ROWS):
+            for row in page:
+                if not _filled(frontier, row.position, evidence, dropped):
+                    return False
+                frontier.append(row_hash(row))
     except (MalformedRowError, LogUnavailableError):
         return False
     return frontier.size == checkpoint.size and frontier.root() == checkpoint.root
+
+
+def _filled(frontier: Frontier, position: int, evidence: Evidence, dropped: Dropped) -> bool:
+    """Put the sealed hashes of dropped positions where their rows would be."""
+    first, last = frontier.size + 1, position - 1
+    if first > last:
+        return True
+    if dropped.unaccounted(first, last):
+        return False
+    hashes = evidence.seals.hashes(first - 1, last)
+    frontier.extend(hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES))
+    return True
 
 
 def _blamed_on_seals(finding: Finding) -> Finding:

@@ -64,6 +64,16 @@ def events(
     told = map(event_as_data, islice(found, limit))
     with contextlib.suppress(KeyboardInterrupt):
         (_print_lines if as_json else show_events)(told)
+    if not follow and stream is None:
+        _tell_what_left(reader, after)
+
+
+def _tell_what_left(reader: "EventReader", after: int) -> None:
+    from apikeyrouter.application.retention.gaps import missing_segments
+
+    names = ", ".join(segment.name for segment in missing_segments(reader, after))
+    if names:
+        console(errors=True).print(f"Not listed: requests that were archived, in {names}", soft_wrap=True)
 
 
 def show_events(told: Iterable[dict[str, Any]]) -> None:

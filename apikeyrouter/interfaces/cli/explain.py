@@ -10,7 +10,7 @@ from apikeyrouter.interfaces.cli.screen import print_json
 
 if TYPE_CHECKING:
     from apikeyrouter.application.audit import Trail
-    from apikeyrouter.application.ports import EventReader
+    from apikeyrouter.application.ports import EventFinder
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def explain(
         tell(found, labels_in(found, reader))
 
 
-def labels_in(found: "Trail", reader: "EventReader") -> Mapping[str, str]:
+def labels_in(found: "Trail", reader: "EventFinder") -> Mapping[str, str]:
     """Return the names that people gave to the keys of a trail."""
     from apikeyrouter.domain.events import KeyRegistered, RouteDecided, key_stream
 
@@ -45,10 +45,9 @@ def labels_in(found: "Trail", reader: "EventReader") -> Mapping[str, str]:
         if isinstance(event, RouteDecided):
             key_ids |= {candidate.key_id for candidate in (event.chosen, *event.others)}
         key_ids |= {exclusion.key_id for exclusion in getattr(event, "exclusions", ())}
-    births = (reader.stream(key_stream(key_id))[0].event for key_id in sorted(key_ids))
-    named = zip(sorted(key_ids), births, strict=True)
+    births = {key_id: reader.event(key_stream(key_id), 1) for key_id in sorted(key_ids)}
     return {
-        key_id: str(birth.metadata["label"])
-        for key_id, birth in named
-        if isinstance(birth, KeyRegistered) and birth.metadata.get("label")
+        key_id: str(birth.event.metadata["label"])
+        for key_id, birth in births.items()
+        if birth and isinstance(birth.event, KeyRegistered) and birth.event.metadata.get("label")
     }

@@ -43,6 +43,16 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Verify the archived segments in this folder as well.",
+            exists=True,
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
     key: Key = None,
     database: Database = None,
     as_json: AsJson = False,
@@ -55,6 +65,8 @@ def verify(
     evidence = _evidence(database, key, checkpoints or [])
     with _progress(evidence) as seen:
         verdict = compare(evidence, seen)
+    if archive is not None:
+        verdict = _with_archive(verdict, evidence, archive)
     if as_json:
         told = msgspec.to_builtins(verdict)
         print_json({"intact": verdict.intact, "first_bad_position": verdict.first_bad, **told})
@@ -79,11 +91,25 @@ def show(verdict: "Verdict") -> None:
         page.print(f"{verdict.different:,} events are not what was sealed.")
 
 
+def _with_archive(verdict: "Verdict", evidence: "Evidence", archive: Path) -> "Verdict":
+    import msgspec
+
+    from apikeyrouter.adapters.retention.archive_check import check_archive
+    from apikeyrouter.application.proof.findings import in_order
+
+    segments, findings = check_archive(evidence, archive)
+    together = in_order([*verdict.findings, *findings])
+    return msgspec.structs.replace(verdict, findings=together, segments=segments)
+
+
 def outcome(verdict: "Verdict") -> str:
     """Say the verdict in a line."""
     counted = (
         f"{verdict.events:,} events, {verdict.sealed:,} of them sealed by {verdict.checkpoints:,} checkpoints"
     )
+    if verdict.dropped:
+        verified = "" if verdict.segments is None else f", {verdict.segments:,} segments verified"
+        counted += f", {verdict.dropped:,} more archived{verified}"
     if verdict.intact:
         return f"[green]✓[/] {counted}: nothing was changed ({verdict.origin})"
     where = "" if verdict.first_bad is None else f", first at position {verdict.first_bad:,}"

@@ -220,7 +220,7 @@ def rebuilt(events: list[dict[str, Any]], tree: Any, size: int) -> bytes:
 
 
 def check_completeness(events: list[dict[str, Any]], kind: str, subject: str) -> None:
-    """See that no event is missing between others: by positions, or by the versions of a request's stream."""
+    """See that no event is missing between others: by positions, or by the versions of requests' streams."""
     if kind == "positions":
         first, last = (number(word) for word in subject.split("-", 1))
         positions = [event["position"] for event in events]
@@ -232,8 +232,23 @@ def check_completeness(events: list[dict[str, Any]], kind: str, subject: str) ->
             raise RejectedError("not every event of the request is there")
         if ending_of(told[-1]) is None:
             raise RejectedError("the request has not ended in these events")
+    elif kind == "segment":
+        check_whole_requests(events, subject)
     else:
         raise RejectedError("it is not known here what the bundle is about")
+
+
+def check_whole_requests(events: list[dict[str, Any]], subject: str) -> None:
+    """See that there are requests only, each from its first event to its end."""
+    if subject != f"{events[0]['position']}-{events[-1]['position']}":
+        raise RejectedError("the segment begins or ends elsewhere than it says")
+    streams: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        streams.setdefault(event["stream"], []).append(event)
+    for stream, told in streams.items():
+        whole = [event["version"] for event in told] == list(range(1, len(told) + 1))
+        if not stream.startswith("request-") or not whole or ending_of(told[-1]) is None:
+            raise RejectedError("the segment does not hold whole requests only")
 
 
 def report_of(events: list[dict[str, Any]], kind: str, subject: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Archived segments as files, and the rows of a log that leave it or come back."""
