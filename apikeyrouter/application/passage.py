@@ -18,7 +18,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Passage(msgspec.Struct, kw_only=True):
-    """A request's way through the line; `version` is that of its last event. Durations in microseconds."""
+    """A request's way through the line; `version` is that of its last event. Durations in microseconds.
+
+    `answer` is what was seen of it: whole, or of a stream whose client has its bodies kept.
+    """
 
     request_id: str
     stream: str
@@ -41,6 +44,8 @@ class Passage(msgspec.Struct, kw_only=True):
     offer: OfferedModel | None = None
     last_failure: Failure | None = None
     cost_nano_usd: int | None = None
+    answer: bytes | bytearray | None = None
+    answer_is_cut: bool = False
 
     @property
     def chosen(self) -> RouteDecided:

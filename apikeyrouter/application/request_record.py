@@ -11,6 +11,7 @@ import msgspec
 from apikeyrouter.application.journal import Journal, unavailable
 from apikeyrouter.application.learning import Learning
 from apikeyrouter.application.passage import Passage
+from apikeyrouter.application.payloads.capture import Capture, NoCapture
 from apikeyrouter.application.ports import Clock
 from apikeyrouter.application.upkeep import Upkeep
 from apikeyrouter.domain import settlement
@@ -25,8 +26,14 @@ class RequestRecord:
     """Write the events of requests, and draw their consequences."""
 
     def __init__(
-        self, journal: Journal, clock: Clock, upkeep: Upkeep, learning: Learning | None = None
+        self,
+        journal: Journal,
+        clock: Clock,
+        upkeep: Upkeep,
+        learning: Learning | None = None,
+        capture: Capture | None = None,
     ) -> None:
+        self._capture = capture or NoCapture()
         self._journal = journal
         self._clock = clock
         self._upkeep = upkeep
@@ -80,6 +87,7 @@ class RequestRecord:
 
     def ended(self, passage: Passage, end: Event) -> asyncio.Future[None]:
         """Record the last event of a request, owing it to the log if the log fails now."""
+        self._capture.ended(passage)
         try:
             durable = self.append(passage, end)
             if not isinstance(end, RequestFailed):
@@ -95,6 +103,7 @@ class RequestRecord:
         """End a request that leaves the line early, whatever the reason; harmless if it has ended."""
         if isinstance(error, LogUnavailableError):
             error.request_id = passage.request_id
+        self._capture.ended(passage)
         if passage.stream not in self._journal.state.open_requests:
             return
         end = self._early_end(passage, error, usage, response_bytes)

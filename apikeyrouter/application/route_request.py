@@ -16,6 +16,7 @@ from apikeyrouter.application.durability import Durability
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.learning import Learning
 from apikeyrouter.application.passage import Order, Passage
+from apikeyrouter.application.payloads.capture import Capture, NoCapture
 from apikeyrouter.application.ports import Clock, Entropy, Vault
 from apikeyrouter.application.providers import ProviderRegistry
 from apikeyrouter.application.refusals import provider_error, refusal
@@ -70,6 +71,7 @@ class RouteRequest:
         queue_timeout_us: int,
         learning: Learning | None = None,
         count: CountTokens | None = None,
+        capture: Capture | None = None,
     ) -> None:
         self._journal = journal
         self._providers = providers
@@ -82,7 +84,8 @@ class RouteRequest:
         self._queue_timeout_us = queue_timeout_us
         self._count = count
         self._upkeep = Upkeep(journal)
-        self._events = RequestRecord(journal, clock, self._upkeep, learning)
+        self._capture = capture or NoCapture()
+        self._events = RequestRecord(journal, clock, self._upkeep, learning, self._capture)
         self._waiting = WaitingRoom(self._take_turn, clock.now_us)
         journal.listen(self._waiting.something_happened)
 
@@ -95,6 +98,7 @@ class RouteRequest:
         passage = self._enter(order)
         try:
             answer = await self._attempt(passage, lambda adapter, call: adapter.execute(call))
+            passage.answer = answer.body
             await self.settle(passage, settlement.whole(answer))
         except BaseException as error:
             self._events.abandoned(passage, error)
@@ -109,7 +113,7 @@ class RouteRequest:
         except BaseException as error:
             self._events.abandoned(passage, error)
             raise
-        return passage, RoutedStream(self, passage, upstream)
+        return passage, RoutedStream(self, passage, upstream, self._capture.gathered(passage, upstream))
 
     def rehearse(self, order: Order) -> RouteQuestion:
         """Return what would be decided if an order came now, which itself is not recorded."""
@@ -304,6 +308,7 @@ class RouteRequest:
         try:
             self._events.failed(passage, failure, elapsed_us, is_settled_later=True)
         except LogUnavailableError:
+            self._capture.ended(passage)
             self._journal.owe(passage.stream, ended())
             raise
         await self._end(passage, ended())

@@ -1,6 +1,6 @@
 """A stream under way: chunks pass through, and the request is settled before the last one is let go."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from hashlib import sha256
 from typing import Protocol
 
@@ -34,10 +34,13 @@ class Line(Protocol):
 class RoutedStream:
     """The chunks of one streamed answer; iterate once, and close in any case."""
 
-    def __init__(self, line: Line, passage: Passage, upstream: UpstreamStream) -> None:
+    def __init__(
+        self, line: Line, passage: Passage, upstream: UpstreamStream, chunks: AsyncIterable[bytes]
+    ) -> None:
         self._line = line
         self._passage = passage
         self._upstream = upstream
+        self._chunks = chunks
         self._digest = sha256()
         self._bytes = 0
         self._open = True
@@ -51,7 +54,7 @@ class RoutedStream:
         """Yield chunks of whole events; raise `ProviderError` if the stream breaks."""
         held: bytes | None = None
         try:
-            async for chunk in self._upstream:
+            async for chunk in self._chunks:
                 if held is not None:
                     yield held
                     held = None

@@ -21,6 +21,7 @@ from apikeyrouter.interfaces.cost_controller import CostController
 from apikeyrouter.interfaces.intents import Intent, Objective, order_of
 from apikeyrouter.interfaces.key_changes import merged_metadata
 from apikeyrouter.interfaces.key_queries import KeyQueries
+from apikeyrouter.interfaces.payload_queries import PayloadQueries
 from apikeyrouter.interfaces.quota_queries import QuotaQueries
 from apikeyrouter.interfaces.views import api_key
 from apikeyrouter.settings import RouterSettings
@@ -181,6 +182,11 @@ class ApiKeyRouter:
     def cost_controller(self) -> CostController:
         """Money: budgets, prices, and which models may stand in for which."""
         return CostController(self._open)
+
+    @property
+    def payloads(self) -> PayloadQueries:
+        """Bodies of requests and answers: whose are kept, what they say, and their erasure."""
+        return PayloadQueries(self._open)
 
     async def _open(self) -> Node:
         if self._node is None:

@@ -35,8 +35,8 @@ class Envelope:
     __slots__ = ("_fingerprints", "_wrapping")
 
     def __init__(self, master_key: bytes) -> None:
-        self._wrapping = AESGCM(_derive(master_key, b"wrapping"))
-        self._fingerprints = hmac.new(_derive(master_key, b"fingerprint"), digestmod=hashlib.sha256)
+        self._wrapping = AESGCM(derive_key(master_key, b"wrapping"))
+        self._fingerprints = hmac.new(derive_key(master_key, b"fingerprint"), digestmod=hashlib.sha256)
 
     def __repr__(self) -> str:
         return "Envelope(…)"
@@ -72,7 +72,8 @@ class Envelope:
         return keyed.hexdigest()[:_FINGERPRINT_HEX_DIGITS]
 
 
-def _derive(master_key: bytes, purpose: bytes) -> bytes:
+def derive_key(master_key: bytes, purpose: bytes) -> bytes:
+    """Return the key of 32 bytes that serves one purpose and tells nothing of the others (HKDF, RFC 5869)."""
     if len(master_key) != MASTER_KEY_BYTES:
         raise ValueError(f"a master key has {MASTER_KEY_BYTES} bytes")
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=_CONTEXT + b"/" + purpose).derive(master_key)

@@ -20,7 +20,7 @@ _CHECKS = "checks"
 _MASTER_KEY_CHECK = "master_key"
 # A write-ahead log would keep sealed rows after their deletion; EXTRA also makes the deletion of the
 # rollback journal durable, or a power cut could bring a destroyed key back.
-_PRAGMAS = ("secure_delete=on", "journal_mode=delete", "synchronous=extra", "temp_store=memory")
+SHREDDING_PRAGMAS = ("secure_delete=on", "journal_mode=delete", "synchronous=extra", "temp_store=memory")
 
 
 class VaultStore:
@@ -64,12 +64,14 @@ class VaultStore:
             if replaces:
                 self._sweep()
 
-    def delete(self, subject: str) -> None:
-        """Overwrite a row; harmless, and cheap, if there is none."""
-        if self.get(subject) is None:
+    def delete(self, *subjects: str) -> None:
+        """Overwrite rows; harmless, and cheap, if there are none."""
+        rows = [(subject,) for subject in subjects if self.get(subject) is not None]
+        if not rows:
             return
         with self._writable():
-            self._database.execute("delete from sealed where subject = ?", [subject])
+            with self._database.conn:
+                self._database.conn.executemany("delete from sealed where subject = ?", rows)
             self._sweep()
 
     def subjects(self) -> list[str]:
@@ -115,11 +117,11 @@ def _open(path: Path | None) -> "Database":
     from sqlite_utils import Database  # noqa: PLC0415 - slow to import, and nobody needs it before a vault
 
     if path is not None:
-        _restrict_to_owner(path)
+        restrict_to_owner(path)
     connection = sqlite3.connect(":memory:" if path is None else path, timeout=5.0, check_same_thread=False)
     try:
         database = Database(connection)
-        for pragma in _PRAGMAS:
+        for pragma in SHREDDING_PRAGMAS:
             database.execute(f"pragma {pragma}")
         _create_tables(database)
     except sqlite3.Error:
@@ -128,7 +130,7 @@ def _open(path: Path | None) -> "Database":
     return database
 
 
-def _restrict_to_owner(path: Path) -> None:
+def restrict_to_owner(path: Path) -> None:
     """Create the file with the right mode before SQLite does; its journals inherit the mode."""
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, _OWNER_ONLY), "rb") as file:
         beginning = file.read(len(_SQLITE_MAGIC))
