@@ -20,7 +20,7 @@ def _clean_environment(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)  # parallel workers hand theirs on, and tables are cut by it
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trace_file() -> Path:
     """Return an hour of real traffic; it is no part of the project."""
     if not TRACE.exists():

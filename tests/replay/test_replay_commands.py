@@ -70,7 +70,7 @@ class TestVerify:
 
     def test_by_several_processes(self, data):
         """They find what one finds."""
-        assert data("replay", "verify", "--jobs", "2") == data("replay", "verify")
+        assert data("replay", "verify", "--workers", "2") == data("replay", "verify")
 
 
 class TestRequest:
@@ -120,6 +120,11 @@ class TestWhatIf:
         page = run("what-if", "--objective", "cost", "--draws", "2").stdout
         assert "range over the runs" in page
         assert "unknown" in page
+
+    def test_by_several_processes(self, data):
+        """Each makes some of the runs; what they came to is what it is."""
+        asked = ("what-if", "--objective", "cost", "--draws", "2")
+        assert data(*asked, "--workers", "2") == data(*asked, "--workers", "1")
 
     def test_keys_limits_and_prices(self, data, history):
         """Each kind of change from plain words."""

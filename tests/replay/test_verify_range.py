@@ -1,15 +1,14 @@
 """Decisions made again in a range of the log, differences found to the field, and no memory of a long log."""
 
 import tracemalloc
-from itertools import count, pairwise
+from itertools import count, islice, pairwise
 
 import msgspec
 import pytest
 
-from apikeyrouter.application.replay import together, verify
-from apikeyrouter.application.what_if import Change, Stretch, what_if
+from apikeyrouter.application.replay import parts_of, together, verify
+from apikeyrouter.application.what_if import Change, Stretch, scripts, what_if
 from apikeyrouter.domain.events import Recorded, RouteDecided
-from apikeyrouter.interfaces.cli.replay_verify import parts_of
 
 
 def decided(history) -> list[Recorded]:
@@ -67,11 +66,11 @@ def test_a_difference_is_located_to_the_field(history, fields, path):
     assert difference.recorded != difference.again
 
 
-@pytest.mark.parametrize("jobs", [1, 2, 3, 7])
+@pytest.mark.parametrize("workers", [1, 2, 3, 7])
 @pytest.mark.parametrize("span", [(1, 1), (1, 3), (1, 1000), (500, 777)])
-def test_parts_make_up_the_range(jobs, span):
+def test_parts_make_up_the_range(workers, span):
     """Every position is in one part; later parts, which fold more before they begin, are no longer."""
-    parts = parts_of(*span, jobs)
+    parts = parts_of(*span, workers)
     positions = [position for first, last in parts for position in range(first, last + 1)]
     assert positions == list(range(span[0], span[1] + 1))
     lengths = [last - first + 1 for first, last in parts]
@@ -95,6 +94,44 @@ def test_memory_does_not_grow_with_the_log(run):
     """Ten times as many requests take no more memory: what has ended is forgotten."""
     peak(run, 400)
     assert peak(run, 6_000) < 1.5 * peak(run, 600) + 300_000
+
+
+def test_a_request_that_never_ends_does_not_hold_the_log_in_memory(monkeypatch):
+    """Others go on behind it; so much is read ahead of a run, to see how requests end, and no more."""
+    monkeypatch.setattr(scripts, "MOST_AHEAD", 400)
+    ahead = most = 0
+
+    def taken():
+        nonlocal ahead, most
+        for recorded in _without_an_end(3_000):
+            ahead += 1
+            most = max(most, ahead)
+            yield recorded
+
+    for _ in scripts.stimuli(taken()):
+        ahead -= 1
+    assert 400 <= most <= 402
+    assert ahead == 0
+
+
+def test_what_lasts_longer_than_is_read_ahead_comes_out_again_as_well(monkeypatch):
+    """A run that goes as recorded needs no end in sight."""
+    monkeypatch.setattr(scripts, "MOST_AHEAD", 400)
+    assert what_if(_without_an_end(1_000), Change(), Stretch()).identical
+
+
+def _without_an_end(requests: int):
+    """A history whose first request never ends."""
+    from benchmarks.suites.replay_suite import SettledHistory
+
+    history, positions = SettledHistory(3), count(1)
+    for new in history.opening():
+        yield Recorded(next(positions), *new)
+    for number in range(requests):
+        served = history.serve()
+        for new in islice(served, 1) if number == 0 else served:
+            yield Recorded(next(positions), *new)
+        history.requests = number + 1
 
 
 def peak(run, requests: int) -> int:

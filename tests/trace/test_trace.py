@@ -1,6 +1,5 @@
-"""An hour of real traffic through the proxy, over keys that fail, stall and throttle."""
+"""An hour of real traffic, all troubles at once: what strangers find in its log is what was decided in it."""
 
-import asyncio
 import json
 import os
 import subprocess
@@ -8,95 +7,138 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from loopback import MODEL, running_proxy, scripted
+import pytest
 
-from apikeyrouter.adapters.providers.httptools_transport import HttptoolsTransport
-from apikeyrouter.adapters.providers.transport import Deadlines, HttpRequest
+from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader
+from apikeyrouter.adapters.proof.seal_folder import SealFolder, seal_folder_beside
 from apikeyrouter.application.audit import evidence_of
-from apikeyrouter.domain.events import RouteDecided, RouteRefused
-from apikeyrouter.interfaces.scripted_provider import Fault, FaultKind, KeyScript, ScriptedProvider
-from apikeyrouter.interfaces.traffic import read_trace
-from apikeyrouter.settings import RouterSettings
+from apikeyrouter.application.what_if import Change, Stretch, what_if
+from apikeyrouter.domain.events import (
+    AttemptFailed,
+    BudgetAlerted,
+    ClockSteppedBack,
+    KeyMetadataChanged,
+    KeyStateChanged,
+    NodeStarted,
+    PriceSet,
+    ProviderHealthChanged,
+    QuotaLimitLearned,
+    Recorded,
+    RequestCompleted,
+    RouteDecided,
+    RouteRefused,
+)
+from apikeyrouter.domain.proof.checkpoints import parse_checkpoint
 
-IN_FLIGHT = 128
-FLAKY = Fault(kind=FaultKind.Status, status=500, probability=0.2)
-KEYS = {
-    "dead": KeyScript(faults=(Fault(kind=FaultKind.Status, status=401),)),
-    "flaky": KeyScript(faults=(FLAKY,)),
-    "slow": KeyScript(latency_ms=(20, 60)),
-    "throttled": KeyScript(rpm=600),
-    "dying": KeyScript(faults=(Fault(kind=FaultKind.Status, status=401, after=500),)),
-    "garbled": KeyScript(faults=(Fault(kind=FaultKind.TruncatedJson, probability=0.05),)),
-}
+PROGRAM = str(Path(sys.executable).parent / "apikeyrouter")
+TONGUES = ("tr_TR.UTF-8", "de_DE.UTF-8", "C.UTF-8")
+"""The first that the machine knows is the stranger's; in Turkish even letters change their case otherwise."""
 
-
-async def play(url: str, arrivals) -> Counter:
-    """Send every arrival with its own sizes, streams and whole answers in turn; count the statuses."""
-    transport, free, statuses = HttptoolsTransport(), asyncio.Semaphore(IN_FLIGHT), Counter()
-
-    async def ask(number: int, arrival) -> None:
-        prompt = "word " * min(arrival.input_tokens, 4000)
-        body = {
-            "model": MODEL,
-            "messages": [{"role": "user", "content": prompt}],
-            "max_tokens": min(max(arrival.output_tokens, 1), 16),
-            "stream": number % 4 == 0,
-        }
-        request = HttpRequest(
-            method="POST",
-            url=f"{url}/v1/chat/completions",
-            headers=[("content-type", "application/json")],
-            body=json.dumps(body).encode(),
-            deadlines=Deadlines(),
-        )
-        try:
-            response = await transport.send(request)
-            await response.read(10_000_000)
-            statuses[response.status] += 1
-        finally:
-            free.release()
-
-    async with asyncio.TaskGroup() as group:
-        for number, arrival in enumerate(arrivals):
-            await free.acquire()
-            group.create_task(ask(number, arrival))
-    await transport.close()
-    return statuses
+STRANGER = {"PYTHONHASHSEED": "4242", "TZ": "Pacific/Kiritimati", "LC_ALL": TONGUES[0]}
+OTHER_STRANGER = {"PYTHONHASHSEED": "0", "TZ": "America/St_Johns", "LC_ALL": "C"}
+SPEAKING = f"""
+import locale
+for tongue in {TONGUES}:
+    try:
+        locale.setlocale(locale.LC_ALL, tongue)
+    except locale.Error:
+        continue
+    break
+else:
+    raise SystemExit("no locale")
+"""
 
 
-async def test_the_whole_trace(trace_file, tmp_path):
-    """Every request has a decision, every reference resolves, and a stranger's process decides the same."""
-    database = str(tmp_path / "log.db")
-    arrivals = list(read_trace(trace_file))
-    plain = [f"plain{number}" for number in range(4)]
-    async with (
-        ScriptedProvider(scripted(*plain, **KEYS)) as provider,
-        running_proxy(RouterSettings(database_url=database)) as proxy,
-    ):
-        await proxy.provide(provider, *plain, *KEYS)
-        statuses = await play(proxy.base_url, arrivals)
-        events = list(proxy.node.reader.read())
-        assert not proxy.node.state.open_requests
-    assert statuses == {200: len(arrivals)}
-    places = {(e.stream, e.version) for e in events}
-    decisions = [e for e in events if isinstance(e.event, RouteDecided | RouteRefused)]
-    assert len({e.stream for e in decisions}) == len(arrivals)
-    unresolved = [
-        ref for e in decisions for ref in evidence_of(e.event) if (ref.stream, ref.version) not in places
+@pytest.fixture(scope="session")
+def events(hour) -> list[Recorded]:
+    return list(SqliteReader(hour.log).read())
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """Run commands in a fresh process of another world: in it, and in all that it starts, Python speaks."""
+    (tmp_path / "sitecustomize.py").write_text(SPEAKING)
+
+    def run(*command: str, world: dict[str, str] = STRANGER) -> str:
+        home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, env={**home, **world}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_it_was_an_hour_of_troubles(hour, events):
+    """Every request was answered, and everything that can go wrong did, or the rest would prove little."""
+    assert sum(hour.statuses.values()) == hour.requests
+    assert hour.statuses.keys() <= {200, 429, 502, 503}
+    assert hour.statuses[200] > hour.requests / 2
+    kinds = Counter(type(one.event) for one in events)
+    assert kinds[NodeStarted] == 2
+    assert kinds[ClockSteppedBack] >= 2
+    assert kinds[PriceSet] == 2
+    assert kinds[AttemptFailed] > 100
+    assert kinds[BudgetAlerted] > 2
+    for kind in (KeyStateChanged, ProviderHealthChanged, QuotaLimitLearned, KeyMetadataChanged):
+        assert kinds[kind], kind.__name__
+    decided = [one.event for one in events if isinstance(one.event, RouteDecided)]
+    assert any(one.over_budget for one in decided)
+    assert any(0 < one.chosen.exhaustion < 1 for one in decided)
+    refused = Counter(one.event.reason for one in events if isinstance(one.event, RouteRefused))
+    short = {
+        one.event.shortfall.scope
+        for one in events
+        if isinstance(one.event, RouteRefused) and one.event.shortfall
+    }
+    assert len(short) == 2, refused
+
+
+def test_every_request_was_decided_on_evidence(hour, events):
+    """Each has a decision, every reference resolves, and no position is missing."""
+    places = {(one.stream, one.version) for one in events}
+    decisions = [one for one in events if isinstance(one.event, RouteDecided | RouteRefused)]
+    assert len({one.stream for one in decisions}) == hour.requests
+    assert not [
+        ref for one in decisions for ref in evidence_of(one.event) if (ref.stream, ref.version) not in places
     ]
-    assert not unresolved
-    assert [e.position for e in events] == list(range(1, len(events) + 1))
-    verdict = verified_elsewhere(database)
-    assert verdict["decisions"] == len(decisions)
-    assert verdict["different"] == 0
+    assert [one.position for one in events] == list(range(1, len(events) + 1))
 
 
-def verified_elsewhere(database: str) -> dict:
-    """Decide everything again in a fresh process with another hash seed, time zone and locale."""
-    environment = {**os.environ, "PYTHONHASHSEED": "4242", "TZ": "Pacific/Kiritimati", "LC_ALL": "C"}
-    command = [str(Path(sys.executable).parent / "apikeyrouter"), "replay", "verify", "--json"]
-    done = subprocess.run(
-        [*command, "--database", database], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.mark.parametrize(("workers", "world"), [("1", STRANGER), ("2", OTHER_STRANGER)])
+def test_a_stranger_decides_the_same(hour, events, stranger, workers, world):
+    """Every decision, byte for byte: another hash seed, time zone and locale, one process or two."""
+    command = ("replay", "verify", "--workers", workers, "--database", str(hour.log), "--json")
+    found = json.loads(stranger(PROGRAM, *command, world=world))
+    decisions = sum(isinstance(one.event, RouteDecided | RouteRefused) for one in events)
+    assert found["identical"]
+    assert (found["decisions"], found["events"], found["by_former_rules"]) == (decisions, len(events), 0)
+
+
+def test_a_stranger_makes_the_read_models_again(hour, events, stranger):
+    """What grew in five steps over two lives is what one pass makes, table by table, byte by byte."""
+    command = ("report", "rebuild", "--check", "--reports", str(hour.reports), "--json")
+    found = json.loads(stranger(PROGRAM, *command, "--database", str(hour.log)))
+    assert found["identical"]
+    assert found["position"] == len(events)
+
+
+def test_a_stranger_finds_the_sealed_root(hour, events, stranger):
+    """Computed over the rows with the standard library alone; every event is under the signed checkpoint."""
+    note = SealFolder(seal_folder_beside(hour.log)).latest()
+    sealed = parse_checkpoint(note.text)
+    script = str(Path(__file__).with_name("foreign_root.py"))
+    size, root = stranger(sys.executable, script, str(hour.log)).split()
+    assert int(size) == sealed.size == len(events)
+    assert root == sealed.root.hex()
+
+
+def test_without_a_change_the_whole_hour_comes_out_again(events):
+    """Every event to the byte, every choice, every total: the control of all that is foretold."""
+    found = what_if(events, Change(), Stretch())
+    assert found.identical, found.favourable.differs_at
+    assert found.before == found.favourable.tally
+    assert not found.favourable.choices
+    assert found.favourable.bases.keys() == {"recorded"}
+    spent = sum(one.event.cost_nano_usd for one in events if isinstance(one.event, RequestCompleted))
+    assert found.before.completed == sum(isinstance(one.event, RequestCompleted) for one in events)
+    assert found.before.cost_nano_usd >= spent > 0

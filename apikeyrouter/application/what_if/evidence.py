@@ -9,9 +9,21 @@ from apikeyrouter.domain.columns import (
     SUCCEEDED,
     DecayedColumns,
 )
-from apikeyrouter.domain.events import AttemptFailed, KeyMaterialRotated, Recorded, RequestCompleted
+from apikeyrouter.domain.events import (
+    AttemptFailed,
+    KeyMaterialRotated,
+    Recorded,
+    RequestCancelled,
+    RequestCompleted,
+    RequestFailed,
+    RequestReleased,
+    RouteDecided,
+    RouteRefused,
+)
+from apikeyrouter.domain.expectations import Expectation, Expectations
 from apikeyrouter.domain.failures import Failure, FailureClass, KeyEffect
 from apikeyrouter.domain.scoring import LEAST_OBSERVED, PRIOR_FAILURES, PRIOR_SUCCESSES
+from apikeyrouter.domain.settlement import MEASURED
 
 BLAMELESS = frozenset({KeyEffect.Nothing, KeyEffect.DenyModel})
 
@@ -35,13 +47,19 @@ class Evidence:
         self._outcomes: dict[str, DecayedColumns] = {}
         self._failures: dict[str, Failure] = {}
         self._rejected: set[str] = set()
-        self._output: dict[str, tuple[int, int]] = {}
+        self._asked: dict[str, RouteDecided] = {}
+        self._expectations = Expectations()
 
     def see(self, recorded: Recorded) -> None:
         """Take in a recorded event."""
         match recorded.event:
+            case RouteDecided() as decided:
+                self._asked[recorded.stream] = decided
             case RequestCompleted() as completed:
                 self._served(completed)
+                self._consumed(recorded.stream, completed)
+            case RequestFailed() | RequestCancelled() | RequestReleased() | RouteRefused():
+                self._asked.pop(recorded.stream, None)
             case AttemptFailed() as failed if failed.effect not in BLAMELESS:
                 outcomes = self._of(failed.key_id)
                 outcomes.sums[FAILED, 0] += outcomes.weight(failed.at_us)
@@ -65,18 +83,20 @@ class Evidence:
             int(first_byte_us / succeeded) if succeeded > LEAST_OBSERVED else None,
         )
 
-    def usual_output(self, model: str) -> int | None:
-        """Return how many tokens a model answers on average; None where it never answered."""
-        count, tokens = self._output.get(model, (0, 0))
-        return tokens // count if count else None
+    def expected(self, decided: RouteDecided) -> Expectation:
+        """Tell what a request will probably consume that nobody has seen answered."""
+        return self._expectations.of(decided.model, decided.facts, decided.at_us)
 
     def _served(self, completed: RequestCompleted) -> None:
         outcomes = self._of(completed.key_id)
         weight = outcomes.weight(completed.at_us)
         outcomes.sums[SUCCEEDED, 0] += weight
         outcomes.sums[FIRST_BYTE_US, 0] += weight * completed.first_byte_us
-        count, tokens = self._output.get(completed.model, (0, 0))
-        self._output[completed.model] = count + 1, tokens + completed.output_tokens
+
+    def _consumed(self, stream: str, completed: RequestCompleted) -> None:
+        decided = self._asked.pop(stream, None)
+        if decided is not None and completed.usage_source == MEASURED:
+            self._expectations.observe(decided.model, decided.facts, completed)
 
     def _of(self, key_id: str) -> DecayedColumns:
         outcomes = self._outcomes.get(key_id)

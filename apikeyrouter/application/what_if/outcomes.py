@@ -107,18 +107,20 @@ class Outcomes:
         return self._draw(script.stream, decided.attempt, "outcome") >= known.serves
 
     def _answer(self, decided: RouteDecided, end: Event | None) -> Outcome:
-        """Give the answer that the request had elsewhere; where it had none, one as long as usual."""
+        """Give the answer that the request had elsewhere; where it had none, what is to be expected of it."""
         if isinstance(end, RequestCompleted):
             served = outcome_in(end)
             usual = served.model in {decided.facts.model, decided.model}
             return msgspec.structs.replace(
                 served, model=served.model if usual else None, upstream_request_id=None
             )
-        facts = decided.facts
-        usual_output = self._evidence.usual_output(decided.model)
-        output = facts.output_tokens_bound if usual_output is None else usual_output
+        expected = self._evidence.expected(decided)
         return Outcome(
-            usage=Usage(facts.input_tokens_bound, min(output, facts.output_tokens_bound or output)),
+            usage=Usage(
+                expected.input_tokens,
+                expected.output_tokens,
+                cached_input_tokens=expected.cached_tokens,
+            ),
             model=None,
             finish_reason=None,
             upstream_request_id=None,

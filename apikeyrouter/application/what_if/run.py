@@ -1,7 +1,7 @@
 """Run a stretch of history under a change, several times where outcomes must be drawn, and compare."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -11,7 +11,7 @@ from apikeyrouter.application.what_if.outcomes import Outcomes
 from apikeyrouter.application.what_if.rerun import Rerun
 from apikeyrouter.application.what_if.scripts import stimuli
 from apikeyrouter.application.what_if.tally import Tally
-from apikeyrouter.domain.events import EventRef, Recorded, canonical_bytes
+from apikeyrouter.domain.events import Event, EventRef, Recorded, canonical_bytes
 
 DEFAULT_DRAWS = 5
 DEFAULT_ATTEMPTS = 10
@@ -110,11 +110,16 @@ class _Watched:
             self._made.append(made)
 
     def _compare(self, expected: Recorded, made: Recorded) -> None:
-        same = expected[:3] == made[:3] and expected.event == made.event
-        if same and self._strict:
-            same = canonical_bytes(expected.event) == canonical_bytes(made.event)
+        same = expected[:3] == made[:3] and self._is_same_event(expected.event, made.event)
         if not same:
             self._differs(expected)
+
+    def _is_same_event(self, expected: Event, made: Event) -> bool:
+        if expected is made:
+            return True
+        if self._strict:
+            return type(expected) is type(made) and canonical_bytes(expected) == canonical_bytes(made)
+        return expected == made
 
     def _differs(self, at: Recorded) -> None:
         self.first_difference, self.differs_at = at.position, EventRef(at.stream, at.version)
@@ -122,15 +127,32 @@ class _Watched:
         self._made.clear()
 
 
-def what_if(events: Iterable[Recorded], change: Change, stretch: Stretch) -> Comparison:
+def seeds_of(change: Change, stretch: Stretch) -> tuple[int | None, ...]:
+    """Return the seeds of the runs that a stretch asks for; the favourable one is first, and has none."""
+    return (None, *range(0 if change.is_nothing else stretch.draws))
+
+
+def together(parts: Sequence[Comparison]) -> Comparison:
+    """Put comparisons together that made different runs of the same stretch, in the order of their seeds."""
+    favourable, *runs = [run for part in parts for run in (part.favourable, *part.runs)]
+    first = parts[0]
+    return Comparison(first.events, first.requests, first.before, favourable, runs)
+
+
+def what_if(
+    events: Iterable[Recorded],
+    change: Change,
+    stretch: Stretch,
+    seeds: Sequence[int | None] | None = None,
+) -> Comparison:
     """Run the events from position `first` to `last` under a change, all draws side by side in one pass.
 
     `events` are the whole log in order. Those before the stretch are folded as they are; those behind it tell
-    how its last requests ended.
+    how its last requests ended. `seeds` names some of the runs, where others make the rest.
     """
     evidence, before = Evidence(), Tally()
-    seeds = (None, *range(0 if change.is_nothing else stretch.draws))
-    watched = [_Watched(change, stretch, Outcomes(seed, evidence)) for seed in seeds]
+    chosen = seeds_of(change, stretch) if seeds is None else seeds
+    watched = [_Watched(change, stretch, Outcomes(seed, evidence)) for seed in chosen]
     counted = requests = 0
     begun = False
     for stimulus in stimuli(events):

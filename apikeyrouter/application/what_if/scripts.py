@@ -1,7 +1,7 @@
 """What the log tells of each request, read ahead of the run: the run asks early how a request will end."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -20,8 +20,8 @@ from apikeyrouter.domain.events import (
 )
 
 LEAST_AHEAD = 256
-MOST_AHEAD = 200_000
-"""How many events are read ahead: enough to see an outage end, and no more than memory is for."""
+MOST_AHEAD = 20_000
+"""How many events are read ahead: enough to see an outage end, and some 50 MB where a request never does."""
 
 ENDS = RequestCompleted | RequestFailed | RequestCancelled | RequestReleased | RouteRefused
 REQUEST = "request-"
@@ -93,7 +93,7 @@ class Stimulus(msgspec.Struct):
 def stimuli(events: Iterable[Recorded]) -> Iterator[Stimulus]:
     """Yield the events in their order, each as late as its request is known whole."""
     ahead: deque[Stimulus] = deque()
-    scripts: dict[str, Script] = {}
+    scripts: OrderedDict[str, Script] = OrderedDict()
     for recorded in events:
         ahead.append(_seen(recorded, scripts))
         if isinstance(recorded.event, LogRecovered):
@@ -103,7 +103,7 @@ def stimuli(events: Iterable[Recorded]) -> Iterator[Stimulus]:
     yield from ahead
 
 
-def _seen(recorded: Recorded, scripts: dict[str, Script]) -> Stimulus:
+def _seen(recorded: Recorded, scripts: OrderedDict[str, Script]) -> Stimulus:
     stream, event = recorded.stream, recorded.event
     if not stream.startswith(REQUEST):
         return Stimulus(recorded, _caused_by(recorded, scripts))
@@ -118,7 +118,7 @@ def _seen(recorded: Recorded, scripts: dict[str, Script]) -> Stimulus:
     return Stimulus(recorded, script)
 
 
-def _caused_by(recorded: Recorded, scripts: dict[str, Script]) -> Script | None:
+def _caused_by(recorded: Recorded, scripts: Mapping[str, Script]) -> Script | None:
     """Return the script of the request that an event names as its evidence."""
     for ref in getattr(recorded.event, "evidence", ()):
         script = scripts.get(ref.stream)
@@ -128,13 +128,12 @@ def _caused_by(recorded: Recorded, scripts: dict[str, Script]) -> Script | None:
     return None
 
 
-def _forget_one(scripts: dict[str, Script]) -> None:
+def _forget_one(scripts: OrderedDict[str, Script]) -> None:
     """Drop a script that ended long ago, if there are many; those that are open stay."""
     if len(scripts) > 2 * LEAST_AHEAD:
-        oldest = next(iter(scripts))
-        script = scripts.pop(oldest)
+        stream, script = scripts.popitem(last=False)
         if not script.is_whole:
-            scripts[oldest] = script
+            scripts[stream] = script
 
 
 def _is_ready(stimulus: Stimulus) -> bool:

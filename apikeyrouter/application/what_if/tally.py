@@ -128,4 +128,9 @@ class Tally(msgspec.Struct):
             self.cost_nano_usd += event.cost_nano_usd
 
     def _of(self, key_id: str, provider_id: str) -> tuple[Served, Served]:
-        return self.keys.setdefault(key_id, Served()), self.providers.setdefault(provider_id, Served())
+        key, provider = self.keys.get(key_id), self.providers.get(provider_id)
+        if key is None:
+            key = self.keys[key_id] = Served()
+        if provider is None:
+            provider = self.providers[provider_id] = Served()
+        return key, provider

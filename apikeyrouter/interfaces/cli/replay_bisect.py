@@ -1,6 +1,6 @@
 """`apikeyrouter replay bisect`: since which event a request is routed otherwise."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,9 +9,7 @@ from apikeyrouter.interfaces.cli.options import AsJson, Database
 from apikeyrouter.interfaces.cli.screen import console, print_json
 
 if TYPE_CHECKING:
-    from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader
     from apikeyrouter.application.turning_point import Bisection
-    from apikeyrouter.domain.questions import RouteQuestion
 
 
 def add_to(app: typer.Typer) -> None:
@@ -57,17 +55,22 @@ def bisect(
     It is asked at 64 places of the stretch, then between the two around the last change, and so on.
     """
     from apikeyrouter.application.turning_point import bisect as find
-    from apikeyrouter.interfaces.cli.log_access import open_reader
+    from apikeyrouter.interfaces.bisections import bisection_view, made_up_question, recorded_question
+    from apikeyrouter.interfaces.cli.log_access import open_reader, open_whole_log
     from apikeyrouter.interfaces.cli.passing import progress
 
     if (request_id is None) == (model is None):
         raise typer.BadParameter("give a request's id, or --model", param_hint="REQUEST_ID")
-    reader = open_reader(database)
-    question, asked_at = _question(reader, request_id, model, provider, objective)
+    reader, log = open_reader(database), open_whole_log(database)
+    asked_at: int | None = None
+    if request_id is not None:
+        question, asked_at = recorded_question(reader, request_id)
+    else:
+        question = made_up_question(model or "", provider, objective)
     end = min(last or asked_at or reader.head(), reader.head())
     with progress("asking") as track:
         found = find(
-            lambda high: track(reader.read(until=high), high),
+            lambda high: track(log.read(until=high), high),
             question,
             first=first,
             last=end,
@@ -75,58 +78,16 @@ def bisect(
             every=every,
         )
     if as_json:
-        print_json(_as_data(found))
+        print_json(bisection_view(found))
     else:
         _show(found)
 
 
-def _question(
-    reader: "SqliteReader", request_id: str | None, model: str | None, provider: str | None, objective: str
-) -> tuple["RouteQuestion", int | None]:
-    """Return what is asked, and the position at which the recorded request asked it."""
-    from apikeyrouter.application.audit import trail
-    from apikeyrouter.application.replay import question_of
-    from apikeyrouter.domain.events import RequestFacts, RouteDecided, RouteRefused
-    from apikeyrouter.domain.models.system_error import NotFoundError
-    from apikeyrouter.domain.objectives import policy_of
-    from apikeyrouter.domain.questions import RouteQuestion
-
-    if request_id is None:
-        facts = RequestFacts(operation="chat", model=model or "", provider_id=provider)
-        policy = policy_of(objective)
-        return RouteQuestion(facts=facts, policy=policy, attempt=1, tried=(), at_us=0, seed=0), None
-    events = (recorded.event for recorded in trail(reader, request_id).events)
-    decision = next((one for one in events if isinstance(one, RouteDecided | RouteRefused)), None)
-    if decision is None:
-        raise NotFoundError(f"request {request_id[:64]} never came to a decision", param="request_id")
-    return question_of(decision), max(decision.as_of, 1)
-
-
-def _as_data(found: "Bisection") -> dict[str, Any]:
-    import msgspec
-
-    from apikeyrouter.application.audit import event_as_data
-    from apikeyrouter.domain.explanation import consequence, explain
-
-    told = {name: getattr(found, name) for name in ("first", "last", "asked", "passes", "now")}
-    turn = found.turn
-    if turn is None:
-        return {**told, "turn": None}
-    return {
-        **told,
-        "turn": {
-            "event": event_as_data(turn.event),
-            "explanation": consequence(turn.event.event),
-            "before": {"explanation": explain(turn.before), "decision": msgspec.to_builtins(turn.before)},
-            "after": {"explanation": explain(turn.after), "decision": msgspec.to_builtins(turn.after)},
-        },
-    }
-
-
 def _show(found: "Bisection") -> None:
+    from apikeyrouter.interfaces.bisections import bisection_view
     from apikeyrouter.interfaces.cli.events import show_events
 
-    page, told = console(), _as_data(found)
+    page, told = console(), bisection_view(found)
     where = (
         f"positions {found.first:,} to {found.last:,}, asked {found.asked:,} times in {found.passes} passes"
     )

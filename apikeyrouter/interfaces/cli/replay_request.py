@@ -29,16 +29,16 @@ def request(
     from apikeyrouter.application.audit import trail
     from apikeyrouter.application.reenact import reenact
     from apikeyrouter.application.retrace import end_of, retrace
-    from apikeyrouter.interfaces.cli.log_access import open_reader
+    from apikeyrouter.interfaces.cli.log_access import open_reader, open_whole_log
     from apikeyrouter.interfaces.cli.passing import progress
     from apikeyrouter.interfaces.request_replays import replay_view
 
-    reader = open_reader(database)
+    reader, log = open_reader(database), open_whole_log(database)
     own = trail(reader, request_id).events
     until = min(end_of(own), reader.head())
     with progress("replaying") as track:
-        steps = retrace(track(reader.read(until=until), until), own[0].stream, own)
-        again = reenact(track(reader.read(until=until), until), own)
+        steps = retrace(track(log.read(until=until), until), own[0].stream, own)
+        again = reenact(track(log.read(until=until), until), own)
     told = replay_view(request_id, steps, again)
     if as_json:
         print_json(told)

@@ -1,15 +1,11 @@
-"""`apikeyrouter replay verify`: make recorded decisions again, on as many processors as are given to it."""
+"""`apikeyrouter replay verify`: make recorded decisions again, on every processor there is."""
 
-from concurrent.futures import ProcessPoolExecutor
-from itertools import pairwise
-from multiprocessing import get_context
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apikeyrouter.interfaces.cli.options import AsJson, Database
-from apikeyrouter.interfaces.cli.passing import progress
+from apikeyrouter.interfaces.cli.options import AsJson, Database, Workers
+from apikeyrouter.interfaces.cli.passing import passing, progress
 from apikeyrouter.interfaces.cli.refusing import REFUSED
 from apikeyrouter.interfaces.cli.screen import console, print_json, table
 
@@ -17,8 +13,6 @@ if TYPE_CHECKING:
     from apikeyrouter.application.replay import Verification
 
 MOST_FIELDS = 4
-FOLDING_SHARE = 0.4
-"""What an event costs that is only folded, where one that is decided again costs one."""
 
 First = Annotated[int, typer.Option("--from", min=1, metavar="POSITION", help="From this position on.")]
 Last = Annotated[
@@ -31,14 +25,14 @@ def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         epilog="Examples: apikeyrouter replay verify ·"
-        " apikeyrouter replay verify --from 5000 --to 9000 --jobs 2"
+        " apikeyrouter replay verify --from 5000 --to 9000 --workers 2"
     )(verify)
 
 
 def verify(
     first: First = 1,
     last: Last = None,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the work.")] = 1,
+    workers: Workers = None,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
@@ -48,17 +42,7 @@ def verify(
     """
     import msgspec
 
-    from apikeyrouter.application.replay import verify as decide_again
-    from apikeyrouter.interfaces.cli.log_access import log_file, open_reader
-    from apikeyrouter.interfaces.cli.options import settings_from
-
-    reader = open_reader(database)
-    end = reader.head() if last is None else min(last, reader.head())
-    if jobs > 1:
-        verification = _verify_in_parts(log_file(settings_from(database_url=database)), first, end, jobs)
-    else:
-        with progress("replaying") as track:
-            verification = decide_again(track(reader.read(until=end), end), first=first, last=end)
+    verification = _verified(database, first, last, workers)
     if as_json:
         print_json({**msgspec.to_builtins(verification), "identical": verification.identical})
     else:
@@ -93,25 +77,17 @@ def outcome(verification: "Verification") -> str:
     return f"[bold red]✗ {counted}: {verification.different:,} came out otherwise[/]"
 
 
-def parts_of(first: int, last: int, jobs: int) -> list[tuple[int, int]]:
-    """Cut a range into parts that take equally long: who has a later one folds more before it begins."""
-    shares = [sum((1 - FOLDING_SHARE) ** place for place in range(count)) for count in range(jobs + 1)]
-    ends = [first - 1 + round((last - first + 1) * share / shares[-1]) for share in shares]
-    return [(begin + 1, end) for begin, end in pairwise(ends) if end > begin]
-
-
-def _verify_in_parts(path: Path, first: int, last: int, jobs: int) -> "Verification":
-    from apikeyrouter.application.replay import together
-
-    parts = parts_of(first, last, jobs)
-    with ProcessPoolExecutor(max(len(parts), 1), mp_context=get_context("spawn")) as pool:
-        tasks = [pool.submit(verify_part, str(path), begin, end) for begin, end in parts]
-        return together([task.result() for task in tasks])
-
-
-def verify_part(path: str, first: int, last: int) -> "Verification":
-    """Verify one part, in a process of its own."""
-    from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader
+def _verified(database: str | None, first: int, last: int | None, workers: int | None) -> "Verification":
+    from apikeyrouter.adapters.workers.processes import processors
+    from apikeyrouter.adapters.workers.verification import verify_in_processes, worth_sharing
     from apikeyrouter.application.replay import verify as decide_again
+    from apikeyrouter.interfaces.cli.log_access import open_reader, open_whole_log
 
-    return decide_again(SqliteReader(path).read(until=last), first=first, last=last)
+    reader = open_reader(database)
+    end = reader.head() if last is None else min(last, reader.head())
+    shared_by = workers or worth_sharing(first, end, processors())
+    if shared_by == 1:
+        with progress("replaying") as track:
+            return decide_again(track(open_whole_log(database).read(until=end), end), first=first, last=end)
+    with passing("replaying", end) as passed:
+        return verify_in_processes(reader.path, first, end, shared_by, passed)

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from apikeyrouter.interfaces.cli.options import AsJson, Database
+from apikeyrouter.interfaces.cli.options import AsJson, Database, Workers
 from apikeyrouter.interfaces.cli.screen import console, milliseconds, print_json, table, usd
 
 if TYPE_CHECKING:
-    from apikeyrouter.application.what_if import Change
+    from apikeyrouter.application.what_if import Change, Comparison, Stretch
 
 MOST_CHOICES = 12
 SHOWN = {
@@ -85,6 +85,7 @@ def what_if(
         float, typer.Option(min=0, metavar="SECONDS", help="How long requests may wait where none waited.")
     ] = 0.0,
     max_attempts: Annotated[int, typer.Option(min=1, help="Calls that one request may make.")] = 10,
+    workers: Workers = None,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
@@ -95,24 +96,38 @@ def what_if(
     history comes out again, to the byte.
     """
     from apikeyrouter.application.what_if import Stretch
-    from apikeyrouter.application.what_if import what_if as run_again
-    from apikeyrouter.application.what_if.scripts import MOST_AHEAD
-    from apikeyrouter.interfaces.cli.log_access import open_reader
-    from apikeyrouter.interfaces.cli.passing import progress
     from apikeyrouter.interfaces.what_if_views import comparison_view
 
     change = _change(objective, remove, add, limit, price, budget, book)
-    reader = open_reader(database)
-    end = reader.head() if last is None else min(last + MOST_AHEAD, reader.head())
     wait_us = int(queue_timeout * 1_000_000)
     stretch = Stretch(first=first, last=last, draws=draws, most_attempts=max_attempts, wait_us=wait_us)
-    with progress("running again") as track:
-        found = run_again(track(reader.read(until=end), end), change, stretch)
+    found = _compared(database, change, stretch, workers)
     told = comparison_view(found)
     if as_json:
         print_json(told)
     else:
         _show(told)
+
+
+def _compared(
+    database: str | None, change: "Change", stretch: "Stretch", workers: int | None
+) -> "Comparison":
+    from apikeyrouter.adapters.workers.processes import processors
+    from apikeyrouter.adapters.workers.what_ifs import what_if_in_processes, worth_sharing
+    from apikeyrouter.application.what_if import seeds_of
+    from apikeyrouter.application.what_if import what_if as run_again
+    from apikeyrouter.application.what_if.scripts import MOST_AHEAD
+    from apikeyrouter.interfaces.cli.log_access import open_reader, open_whole_log
+    from apikeyrouter.interfaces.cli.passing import passing, progress
+
+    reader = open_reader(database)
+    end = reader.head() if stretch.last is None else min(stretch.last + MOST_AHEAD, reader.head())
+    shared_by = workers or worth_sharing(end, len(seeds_of(change, stretch)), processors())
+    if shared_by == 1:
+        with progress("running again") as track:
+            return run_again(track(open_whole_log(database).read(until=end), end), change, stretch)
+    with passing("running again", end) as passed:
+        return what_if_in_processes(reader.path, end, change, stretch, workers=shared_by, passed=passed)
 
 
 def _change(

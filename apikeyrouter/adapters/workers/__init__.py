@@ -1,0 +1,1 @@
+"""Long passes over the log, shared among processes."""
