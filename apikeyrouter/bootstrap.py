@@ -12,10 +12,13 @@ from apikeyrouter.adapters.ambient import SystemClock, SystemEntropy
 from apikeyrouter.adapters.eventlog.connections import PAGE_BYTES
 from apikeyrouter.adapters.eventlog.memory_log import MemoryLog
 from apikeyrouter.adapters.eventlog.sqlite_log import SqliteLog
+from apikeyrouter.adapters.payloads.opening import open_payloads
 from apikeyrouter.adapters.prices.genai_book import packaged_book
 from apikeyrouter.adapters.proof.opening import Sealing, open_sealing
 from apikeyrouter.adapters.providers.openai import OpenAIAdapter
 from apikeyrouter.adapters.providers.transport import Deadlines
+from apikeyrouter.adapters.retention.opening import forgetting_reports, open_shelf
+from apikeyrouter.adapters.snapshots.opening import open_snapshots
 from apikeyrouter.adapters.telemetry.metrics import Metrics
 from apikeyrouter.adapters.tokens import count_tokens
 from apikeyrouter.adapters.vault import Listener, SealedVault
@@ -24,13 +27,21 @@ from apikeyrouter.application.durability import Durability
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.manage import Manage
 from apikeyrouter.application.notices import notices
-from apikeyrouter.application.ports import Clock, EventReader, Vault
+from apikeyrouter.application.payloads.capturing import Bounds, Capturing
+from apikeyrouter.application.payloads.desk import PayloadDesk, payload_desk
+from apikeyrouter.application.ports import Clock, EventFinder, Vault
 from apikeyrouter.application.price_books import PriceBooks
 from apikeyrouter.application.proof.condemning import condemning
 from apikeyrouter.application.proof.ports import CondemnableLog
+from apikeyrouter.application.proof.standing import SealStanding
 from apikeyrouter.application.providers import ProviderRegistry
 from apikeyrouter.application.recover import start_node, stop_node
+from apikeyrouter.application.retention.dropping import Dropping
+from apikeyrouter.application.retention.gaps import note_partial_fold
+from apikeyrouter.application.retention.retaining import Retaining
 from apikeyrouter.application.route_request import RouteRequest
+from apikeyrouter.application.snapshots.ports import Snapshots
+from apikeyrouter.application.snapshots.taking import SnapshotTaker
 from apikeyrouter.domain.events import ModelOffer
 from apikeyrouter.domain.interfaces.provider_adapter import ProviderAdapter
 from apikeyrouter.domain.models.system_error import InvalidRequestError
@@ -48,7 +59,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     node_id: str
     settings: RouterSettings
     journal: Journal
-    reader: EventReader
+    reader: EventFinder
     route: RouteRequest
     manage: Manage
     prices: PriceBooks
@@ -58,7 +69,11 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     metrics: Metrics
     alerts: Alerts
+    payloads: PayloadDesk
     sealing: Sealing | None
+    retaining: Retaining
+    snapshots: Snapshots
+    taker: SnapshotTaker
 
     @property
     def state(self) -> RouterState:
@@ -69,6 +84,10 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     def ready(self) -> bool:
         """True while the log can be written."""
         return self.journal.ready
+
+    def seals(self) -> SealStanding | None:
+        """Tell how the seals of the log stand; None for a log in memory, which has none."""
+        return None if self.sealing is None else self.sealing.standing(self.state.position)
 
     def summary(self) -> dict[str, Any]:
         """Count what there is, and tell the position that the state stands at."""
@@ -87,11 +106,14 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     async def close(self) -> None:
         """End in good order: who waits, calls, log, vault."""
         self.route.close()
+        await self.retaining.dropping.close()
         await self.providers.close()
+        await self.payloads.close()
         if self.ready:
             await stop_node(self.journal, self.clock, self.node_id)
         await self.alerts.close()
         await self.journal.close()
+        await self.taker.close()
         if self.sealing is not None:
             await self.sealing.close()
         self.vault.close()
@@ -120,14 +142,22 @@ async def _wire(
     clock, entropy = SystemClock(), SystemEntropy()
     node_id = entropy.new_id()
     metrics = Metrics()
-    journal = Journal(log, clock, node_id, waited=metrics.observe_append)
     vault = SealedVault.open(settings, heard=heard)
+    snapshots = await asyncio.to_thread(open_snapshots, settings)
+    journal = Journal(log, clock, node_id, waited=metrics.observe_append, snapshots=snapshots)
     await journal.open()
+    await asyncio.to_thread(note_partial_fold, log, journal.state.retention, journal.base)
+    taker = SnapshotTaker(journal, snapshots)
+    taker.start()
     metrics.follow(await asyncio.to_thread(journal.history_of_keys))
     log.follow(metrics.follow)
     providers = ProviderRegistry()
     _attach_known(providers, journal.state, settings)
     manage = Manage(journal=journal, providers=providers, vault=vault, clock=clock, entropy=entropy)
+    store = open_payloads(settings)
+    capturing = Capturing(
+        journal=journal, clock=clock, store=store, bounds=Bounds(part_bytes=settings.capture_bytes)
+    )
     route = RouteRequest(
         journal=journal,
         providers=providers,
@@ -139,15 +169,28 @@ async def _wire(
         timeout_us=int(settings.request_timeout_s * SECOND_US),
         queue_timeout_us=int(settings.queue_timeout_s * SECOND_US),
         count=count_tokens,
+        capture=capturing,
     )
     released = await start_node(journal, clock, node_id, VERSION)
     if sealing is not None:
         await asyncio.to_thread(sealing.start, log, clock, condemning(log, journal))
     manage.destroy_orphans()
+    payloads = payload_desk(
+        journal=journal, reader=log, clock=clock, entropy=entropy, capturing=capturing, store=store
+    )
     prices = PriceBooks(journal=journal, clock=clock, packaged=packaged_book)
     await prices.adopt_at_first_start()
+    await payloads.start()
     if released:
         notices().warning("open_requests_released", count=released)
+    dropping = Dropping(
+        journal=journal,
+        clock=clock,
+        shelf=open_shelf(settings, log),
+        snapshots=snapshots,
+        gone=forgetting_reports(settings),
+    )
+    dropping.finish()
     return Node(
         node_id=node_id,
         settings=settings,
@@ -162,7 +205,11 @@ async def _wire(
         clock=clock,
         metrics=metrics,
         alerts=await open_alerts(settings, journal),
+        payloads=payloads,
         sealing=sealing,
+        retaining=Retaining(journal=journal, clock=clock, entropy=entropy, dropping=dropping),
+        snapshots=snapshots,
+        taker=taker,
     )
 
 

@@ -14,6 +14,13 @@ MOST_WAITING = 10_000  # requests; who comes later is refused at once
 MOST_MATERIAL_BYTES = 64 * 1024  # service-account files are the largest credentials, a few kilobytes
 MOST_MASTER_KEY_FILE_BYTES = 4096
 
+# --- bodies that are kept ----------------------------------------------------------------------------
+DEFAULT_CAPTURE_BYTES = 1024 * 1024  # of a request, and as much of its answer
+MOST_QUEUED_PAYLOADS = 1000  # waiting to be sealed; what comes beyond is lost, and the log says so
+MOST_QUEUED_PAYLOAD_BYTES = 64 * 1024 * 1024
+MOST_PAYLOADS_AT_ONCE = 32  # sealed and stored in one transaction
+MOST_LISTED_PAYLOADS = 1000
+
 # --- log lines ---------------------------------------------------------------------------------------
 MOST_LOGGED_CHARS = 16_384  # per text; tracebacks are the long ones
 MOST_LOGGED_ITEMS = 100  # per list or mapping
@@ -44,8 +51,16 @@ MOST_WAL_BYTES = 16 * 1024 * 1024  # what the write-ahead file is cut back to on
 MOST_NOTE_BYTES = 64 * 1024
 MOST_NOTE_SIGNATURES = 64
 
+# --- snapshots ---------------------------------------------------------------------------------------
+MOST_SNAPSHOT_BYTES = 1024 * 1024 * 1024  # a file that is larger is none of ours
+
 # --- read models and reports -------------------------------------------------------------------------
 MOST_PROJECTED_EVENTS = 10_000  # one transaction of the read models; some 30 MB while they are at hand
 MOST_REPORT_ROWS = 100_000  # of one answer; what is cut off is said
 MOST_TRACED_EVENTS = 10_000
+MOST_REPLAYED_EVENTS = 200_000  # read for one question to the past over HTTP; the command line has no bound
 MOST_BUNDLE_EVENTS = 200_000  # held in memory while a bundle of evidence is made
+
+# --- retention ---------------------------------------------------------------------------------------
+MOST_SEGMENT_EVENTS = 10_000  # of one archived segment: about 100 MB while it is made
+MOST_DROPPED_ROWS = 200  # in one transaction, so that requests wait some milliseconds at most

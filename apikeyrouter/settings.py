@@ -16,6 +16,7 @@ from apikeyrouter.database_url import at_home, database_file
 from apikeyrouter.domain.models.system_error import ConfigurationError
 from apikeyrouter.limits import (
     DEFAULT_BODY_BYTES,
+    DEFAULT_CAPTURE_BYTES,
     LEAST_LOG_BYTES,
     LONGEST_TIMEOUT_S,
     MOST_ATTEMPTS,
@@ -76,6 +77,7 @@ class RouterSettings(BaseSettings):
     queue_timeout_s: Annotated[float, Field(ge=0, le=LONGEST_TIMEOUT_S, allow_inf_nan=False)] = 0.0
     max_attempts: int = Field(default=10, ge=1, le=MOST_ATTEMPTS)
     max_body_bytes: int = Field(default=DEFAULT_BODY_BYTES, ge=1, le=MOST_BODY_BYTES)
+    capture_bytes: int = Field(default=DEFAULT_CAPTURE_BYTES, ge=1, le=MOST_BODY_BYTES)
     max_log_bytes: int | None = Field(default=None, ge=LEAST_LOG_BYTES)
     seal_folder: Path | None = None
     seal_interval_s: Seconds = 1.0

@@ -12,6 +12,7 @@ SUITES = {
     "decision": "one routing decision, by number of keys",
     "eventlog": "durable appends",
     "rebuild": "folding a log into state",
+    "start": "starting on a long log, and snapshots",
     "replay": "making decisions and histories again",
     "import": "import times in fresh processes",
     "library": "calls in process",

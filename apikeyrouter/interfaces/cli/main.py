@@ -14,12 +14,14 @@ from apikeyrouter.interfaces.cli import (
     forecast,
     keys,
     models,
+    payloads,
     prices,
     proof,
     providers,
     quotas,
     replay,
     report,
+    retention,
     serve,
     verify,
     what_if,
@@ -62,6 +64,7 @@ app.add_typer(providers.app, name="providers")
 app.add_typer(prices.app, name="prices")
 app.add_typer(models.app, name="models")
 app.add_typer(budgets.app, name="budgets")
+app.add_typer(payloads.app, name="payloads")
 estimates.add_to(app)
 app.add_typer(estimates.app, name="estimates")
 explain.add_to(app)
@@ -71,6 +74,7 @@ app.add_typer(proof.app, name="proof")
 app.add_typer(witness.app, name="witness")
 app.add_typer(replay.app, name="replay")
 app.add_typer(report.app, name="report")
+app.add_typer(retention.app, name="retention")
 what_if.add_to(app)
 quotas.add_to(forecast.app)
 app.add_typer(forecast.app, name="forecast", cls=quotas.ShowingGroup, help=quotas.HELP)

@@ -13,17 +13,21 @@ from apikeyrouter.domain.models.system_error import SystemError as RouterError
 from apikeyrouter.interfaces.http import (
     audit_api,
     budgets_api,
+    docs_page,
     equivalents_api,
     estimates_api,
     health_api,
     keys_api,
     models_api,
     openapi,
+    payloads_api,
     prices_api,
     proofs_api,
     quotas_api,
     replay_api,
     reports_api,
+    retention_api,
+    what_if_api,
 )
 from apikeyrouter.interfaces.http.node_access import ManagementKey
 from apikeyrouter.interfaces.http.openai_errors import body_of, error_body, headers_of
@@ -43,24 +47,30 @@ def management_app(proxy: HasNode) -> FastAPI:
         title="ApiKeyRouter",
         summary="Route requests over many API keys; every decision explained, every step recorded.",
         version=openapi.VERSION,
+        docs_url=None,  # FastAPI's own pages load their scripts from another host
+        redoc_url=None,
     )
     app.state.proxy = proxy
+    app.include_router(docs_page.router)
     app.include_router(health_api.router)
     app.include_router(models_api.router)
     app.include_router(keys_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(quotas_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(prices_api.router, prefix="/api/v1", dependencies=[ManagementKey])
+    app.include_router(payloads_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(budgets_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(equivalents_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(estimates_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(proofs_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(audit_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(reports_api.router, prefix="/api/v1", dependencies=[ManagementKey])
+    app.include_router(retention_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(replay_api.router, prefix="/api/v1", dependencies=[ManagementKey])
+    app.include_router(what_if_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.add_exception_handler(RouterError, _router_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    openapi.document_hot_routes(app)
+    openapi.complete_document(app)
     return app
 
 
