@@ -19,6 +19,16 @@ class EventReader(Protocol):
         """Return one stream from its first event; empty if there is none."""
 
 
+class EventFinder(EventReader, Protocol):
+    """Find single events without reading what lies around them, however long the log and its streams are."""
+
+    def event(self, stream: str, version: int) -> Recorded | None:
+        """Return one event by its place in its stream; None if the log does not have it."""
+
+    def within(self, prefixes: Sequence[str], after: int, until: int) -> list[Recorded]:
+        """Return the events with `after < position <= until` of streams whose names begin so."""
+
+
 class EventLog(EventReader, Protocol):
     """Append to the log, in the order of the calls, durable together.
 

@@ -17,6 +17,7 @@ from apikeyrouter.application.ports import EventReader
 from apikeyrouter.application.projections.projector import Progress, Standing, catch_up
 from apikeyrouter.application.reporting.forecasts import ABOUT, FORECAST
 from apikeyrouter.application.reporting.questions import ReportAnswer, ReportQuestion
+from apikeyrouter.application.retention.gaps import archived_within
 from apikeyrouter.domain.events import EVENT_NAMES
 from apikeyrouter.domain.models.system_error import InvalidRequestError
 
@@ -47,7 +48,8 @@ class ReportDesk:
     def ask(self, question: ReportQuestion) -> ReportAnswer:
         """Answer a question to the read models."""
         with self._caught_up() as store:
-            return Answers(store).ask(question)
+            answer = Answers(store).ask(question)
+        return msgspec.structs.replace(answer, archived=archived_within(self._reader, question.period))
 
     def trace(self, question: ReportQuestion, *, after: int = 0) -> Traced:
         """Return the events behind the rows of a question, from the log itself."""

@@ -52,6 +52,7 @@ def document(answer: ReportAnswer) -> dict[str, Any]:
         "rows": [dict(zip(columns, row, strict=True)) for row in rows(answer)],
         "total": total(answer),
         "more": answer.more,
+        "archived_in": list(answer.archived),
     }
 
 

@@ -25,10 +25,17 @@ from report_givens import (
 from apikeyrouter.adapters.reports.answers import Answers
 from apikeyrouter.adapters.reports.catalogue import REPORTS
 from apikeyrouter.application.reporting.periods import Period
-from apikeyrouter.application.reporting.questions import Filter, ReportQuestion
+from apikeyrouter.application.reporting.questions import Filter, ReportQuestion, Unit
 from apikeyrouter.domain.events import RequestCompleted, RouteDecided, RouteRefused, request_stream
 from apikeyrouter.domain.models.system_error import InvalidRequestError, NotFoundError
 
+WRITTEN = {
+    "hour": "2026-03-31 13:00",
+    "day": "2026-03-31",
+    "month": "2026-03",
+    Unit.Instant: "2026-03-31T13:00:00.000001Z",
+    Unit.NanoUsd: "-0.000000001",
+}
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Australia/Lord_Howe")
 
 
@@ -134,7 +141,12 @@ class TestConditions:
         [
             ("spend", {"by": ("colour",)}, "no column 'colour'"),
             ("spend", {"where": (Filter("colour", ("red",)),)}, "no column 'colour'"),
-            ("spend", {"where": (Filter("day", ("2026-03-01",)),)}, "by the period"),
+            ("spend", {"where": (Filter("day", ("soon",)),)}, "2026-03-31"),
+            ("spend", {"where": (Filter("hour", ("2026-03-31",)),)}, "2026-03-31 13:00"),
+            ("spend", {"where": (Filter("month", ("9999-12",)),)}, "2026-03"),
+            ("budgets", {"where": (Filter("amount", ("1e999999999",)),)}, "US dollars"),
+            ("budgets", {"where": (Filter("amount", ("0.0000000001",)),)}, "US dollars"),
+            ("admin", {"where": (Filter("at", ("soon",)),)}, "2026-03-31T13:00:00Z"),
             ("spend", {"zone": "Mars/Olympus"}, "unknown time zone"),
         ],
     )
@@ -319,8 +331,8 @@ class TestAnswers:
         store = kept(log)
         for name, dimension in REPORTS[report].dimensions.items():
             assert ask(store, report, by=(name,)).columns[0].name == name
-            if dimension.bucket is None:
-                ask(store, report, where=(Filter(name, ("v", "")),))
+            wanted = WRITTEN.get(dimension.bucket or dimension.unit, "v")
+            ask(store, report, where=(Filter(name, (wanted, "")),))
 
     def test_a_model_that_served_for_another_is_where_the_money_went(self):
         """Spend is told by the model that was asked for, requests keep the one that was named."""

@@ -2,10 +2,13 @@
 
 import csv
 import io
+from decimal import Decimal
 
 import pytest
+from accountant import recomputed
 from loopback import RUN_KEY, running_proxy, scripted
 
+from apikeyrouter.domain.pricing import NANO_PER_USD
 from apikeyrouter.interfaces.scripted_provider import ScriptedProvider
 from apikeyrouter.settings import RouterSettings
 
@@ -51,6 +54,40 @@ async def test_the_events_behind_a_number(proxy):
     assert (event["stream"], event["version"]) == (stored.stream, stored.version)
     rest = (await get(proxy, "/usage/trace", after=event["position"])).json()
     assert [one["name"] for one in rest["events"]] == ["request.completed.v2"]
+
+
+@pytest.mark.parametrize("tz", ["UTC", "Asia/Kathmandu"])
+@pytest.mark.parametrize(
+    ("report", "by"),
+    [
+        ("spend", "hour,client,model,provider"),
+        ("usage", "day,key,state"),
+        ("completeness", "month,key"),
+        ("sla", "hour,requested_model,provider"),
+        ("admin", "position,at,actor,act"),
+        ("admin", "day,act"),
+        ("keys", "at,key,change,until"),
+        ("access", "at,node,change"),
+    ],
+)
+async def test_a_row_lists_its_events_by_its_own_words(proxy, report, by, tz):
+    """What an answer shows, put back as conditions, lists the events that its numbers come out of again."""
+    for _ in range(2):
+        await proxy.ask()
+    answer = (await get(proxy, f"/{report}", by=by, tz=tz)).json()
+    assert answer["rows"]
+    for row in answer["rows"]:
+        where = [f"{name}={'' if row[name] is None else row[name]}" for name in answer["by"]]
+        traced = (await get(proxy, f"/{report}/trace", where=where, tz=tz)).json()
+        reader = proxy.node.reader
+        events = [reader.event(one["stream"], one["version"]) for one in traced["events"]]
+        assert [one.position for one in events] == [one["position"] for one in traced["events"]]
+        again = recomputed(report, events, row)
+        for name, value in row.items():
+            if name.endswith("_usd"):
+                assert Decimal(value) * NANO_PER_USD == again[name.removesuffix("_usd")]
+            elif isinstance(value, int | float) and name not in answer["by"]:
+                assert value == again[name], name
 
 
 async def test_csv(proxy):

@@ -20,8 +20,9 @@ from apikeyrouter.adapters.vault.master_key import load_master_key
 from apikeyrouter.application.ports import Clock, EventLog
 from apikeyrouter.application.proof.patrol import Patrol
 from apikeyrouter.application.proof.sealing import Pace, Sealer
+from apikeyrouter.application.proof.standing import SealStanding
 from apikeyrouter.application.proof.startup import refuse_if_inconsistent
-from apikeyrouter.application.proof.verification import Evidence
+from apikeyrouter.application.proof.verification import Evidence, dropped_from
 from apikeyrouter.domain.models.system_error import ConfigurationError, InvalidRequestError, NotFoundError
 from apikeyrouter.domain.proof.leaves import row_hash
 from apikeyrouter.domain.proof.notes import NoteError, VerifierKey, parse_key
@@ -43,6 +44,7 @@ class Sealing:
         self._began = False
         self._sealer: Sealer | None = None
         self._patrol: Patrol | None = None
+        self._clock: Clock | None = None
 
     def look(self) -> None:
         """Refuse to go on with a log that is not what was sealed; before its first event there is nothing."""
@@ -55,9 +57,12 @@ class Sealing:
 
     def start(self, log: EventLog, clock: Clock, condemn: Callable[[str], None]) -> None:
         """Seal from now on; the log has its first event, after which it is named."""
+        self._clock = clock
         signer = self._signer()
         self.book.publish(signer.key)
-        self._patrol = Patrol(self.rows, SealFolder(self.book.folder), self.book.count, condemn)
+        seals = SealFolder(self.book.folder)
+        dropped = dropped_from(Evidence(rows=self.rows, seals=seals, key=signer.key, signed_by=signed_by))
+        self._patrol = Patrol(self.rows, seals, self.book.count, condemn, unaccounted=dropped.unaccounted)
         self._sealer = Sealer(
             rows=self.rows,
             book=self.book,
@@ -71,6 +76,26 @@ class Sealing:
         self._patrol.start()
         if self._visits is not None:
             self._visits.start()
+
+    def standing(self, head: int) -> SealStanding | None:
+        """Tell how the seals stand before the events up to a position; None before the sealing has begun."""
+        sealer, patrol, visits = self._sealer, self._patrol, self._visits
+        if sealer is None or patrol is None or self._clock is None:
+            return None
+        now_us = self._clock.elapsed_us()
+        sealed_at_us, visit = sealer.sealed_at_us, None if visits is None else visits.last
+        return SealStanding(
+            key=sealer.key.name,
+            sealed=sealer.sealed,
+            unsealed=max(head - sealer.sealed, 0),
+            checkpoint_age_us=None if sealed_at_us is None else now_us - sealed_at_us,
+            is_failing=sealer.is_failing,
+            patrol=patrol.state,
+            witness=None if visits is None else visits.witness,
+            visit=None if visit is None else visit.result,
+            visit_age_us=None if visit is None else now_us - visit.at_us,
+            cosigned=None if visits is None else visits.cosigned,
+        )
 
     def _never_sealed(self, key: VerifierKey | None) -> bool:
         """Tell whether nothing was signed yet; the first process may have died with its key just made."""

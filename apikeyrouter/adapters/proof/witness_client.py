@@ -24,6 +24,12 @@ class WitnessRefusedError(RouterError):
     http_status = 409
 
 
+class WitnessUnreachableError(WitnessRefusedError):
+    """A witness does not answer, or has trouble of its own, which says nothing of the log."""
+
+    code = "witness_unreachable"
+
+
 def ask_witness(seals: Seals, client: httpx.Client, url: str, key: VerifierKey) -> Note:
     """Return the latest checkpoint with the cosignature of the witness whose key is given."""
     sealed = latest(seals)
@@ -31,7 +37,8 @@ def ask_witness(seals: Seals, client: httpx.Client, url: str, key: VerifierKey) 
     if answer.status_code == httpx.codes.CONFLICT:
         answer = _submit(client, url, _submission(seals, sealed, _known_size(answer, sealed, url)))
     if answer.status_code != httpx.codes.OK:
-        raise WitnessRefusedError(
+        ill = answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
+        raise (WitnessUnreachableError if ill else WitnessRefusedError)(
             f"the witness at {url} does not cosign ({answer.status_code}):"
             f" {answer.text[:_MOST_SHOWN].strip()}"
         )
@@ -47,7 +54,9 @@ def _submit(client: httpx.Client, url: str, submission: Submission) -> httpx.Res
     try:
         return client.post(f"{url.rstrip('/')}/add-checkpoint", content=submission.render().encode())
     except httpx.HTTPError as error:
-        raise WitnessRefusedError(f"the witness at {url} does not answer ({type(error).__name__})") from None
+        raise WitnessUnreachableError(
+            f"the witness at {url} does not answer ({type(error).__name__})"
+        ) from None
 
 
 def _known_size(answer: httpx.Response, sealed: Sealed, url: str) -> int:

@@ -4,12 +4,15 @@ import threading
 
 import httpx
 
+from apikeyrouter.adapters.ambient import SystemClock
 from apikeyrouter.adapters.proof.durable_files import replace
 from apikeyrouter.adapters.proof.seal_folder import SealFolder
-from apikeyrouter.adapters.proof.witness_client import TIMEOUT_S, ask_witness
+from apikeyrouter.adapters.proof.witness_client import TIMEOUT_S, WitnessUnreachableError, ask_witness
 from apikeyrouter.application.notices import notices
+from apikeyrouter.application.proof.standing import Visit, VisitResult
 from apikeyrouter.domain.models.system_error import NotFoundError
 from apikeyrouter.domain.models.system_error import SystemError as RouterError
+from apikeyrouter.domain.proof.checkpoints import parse_checkpoint
 from apikeyrouter.domain.proof.notes import Note, VerifierKey
 
 
@@ -24,10 +27,19 @@ class WitnessVisits:
         self._url = url
         self._key = key
         self._interval_s = interval_s
+        self._clock = SystemClock()
+        self.last: Visit | None = None
+        self.cosigned: int | None = None
+        """How many events the checkpoint covers that was cosigned last, by this process's visits."""
         self._stop = threading.Event()
         self._cosigned = ""
         self._told_of = ""
         self._thread = threading.Thread(target=self._run, name="witness-visits", daemon=True)
+
+    @property
+    def witness(self) -> str:
+        """The name of the witness."""
+        return self._key.name
 
     def start(self) -> None:
         """Begin to visit."""
@@ -48,7 +60,11 @@ class WitnessVisits:
                 except NotFoundError:
                     continue  # nothing is sealed yet
                 except Exception as error:  # noqa: BLE001 - whatever it is, the next visit may go better
+                    self._note(_result_of(error))
                     self._tell(error)
+
+    def _note(self, result: VisitResult) -> None:
+        self.last = Visit(self._clock.elapsed_us(), result)
 
     def _visit(self, client: httpx.Client) -> None:
         latest = self._seals.latest()
@@ -56,9 +72,10 @@ class WitnessVisits:
             return
         note = ask_witness(self._seals, client, self._url, self._key)
         self._keep(note)
+        self._note(VisitResult.Cosigned)
 
     def _keep(self, note: Note) -> None:
-        self._cosigned = note.text
+        self._cosigned, self.cosigned = note.text, parse_checkpoint(note.text).size
         replace(self._seals.folder / "cosigned", note.render().encode())
 
     def _tell(self, error: Exception) -> None:
@@ -67,3 +84,9 @@ class WitnessVisits:
         if reason != self._told_of:
             self._told_of = reason
             notices().error("witness_visit_failed", reason=reason)
+
+
+def _result_of(error: Exception) -> VisitResult:
+    """Tell a witness that says no from one that could not be asked; only the first accuses the log."""
+    refused = isinstance(error, RouterError) and not isinstance(error, WitnessUnreachableError)
+    return VisitResult.Refused if refused else VisitResult.Unreachable

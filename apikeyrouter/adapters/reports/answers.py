@@ -8,9 +8,10 @@ from typing import Any
 from apikeyrouter.adapters.reports.catalogue import REPORTS
 from apikeyrouter.adapters.reports.definitions import Report
 from apikeyrouter.adapters.reports.groups import Groups, Words, together
-from apikeyrouter.adapters.reports.latencies import can_tell, latencies
+from apikeyrouter.adapters.reports.latencies import Latencies, latencies
 from apikeyrouter.adapters.reports.query import Query, Statement
 from apikeyrouter.adapters.reports.store import ReadModelFile, unavailable
+from apikeyrouter.application.projections.collecting import without_collection
 from apikeyrouter.application.reporting.calendar import Offset, offsets
 from apikeyrouter.application.reporting.questions import (
     ReportAnswer,
@@ -24,6 +25,7 @@ from apikeyrouter.domain.windows import zone_named
 from apikeyrouter.limits import MOST_TRACED_EVENTS
 
 Row = tuple[Any, ...]
+_UNTOLD = Latencies({}, [])
 
 
 class Answers:
@@ -35,7 +37,7 @@ class Answers:
 
     def ask(self, question: ReportQuestion) -> ReportAnswer:
         """Answer a question; all that it tells is of one state of the file."""
-        with self._one_state() as as_of:
+        with without_collection(), self._one_state() as as_of:
             query = self._query(question)
             listed, total = self._listed(query) if query.lists else self._counted(query)
         return ReportAnswer(
@@ -65,15 +67,19 @@ class Answers:
     def _counted(self, query: Query) -> tuple[list[Row], Row]:
         """Return the rows in their order, and the total: the sum of the rows, unless these overlap."""
         report = query.report
-        groups = Groups(self._database, report, query.by)
-        counted = groups.merged(self._execute(query.rows()))
-        total = self._execute(query.total())[0] if query.overlaps or not counted else _sum(report, counted)
-        told = latencies(self._database, query, groups) if _tells_latencies(query) else []
+        groups, shares = Groups(self._database, report, query.by), _Shares(report)
+        found = self._execute(query.rows())
+        counted = groups.merged(found)
+        measures = list(report.measures.values())
+        several = query.overlaps or not counted
+        total = self._execute(query.total())[0] if several else together(measures, counted.values())
+        told = latencies(report, groups, found) if query.tells_quantiles else _UNTOLD
+        unknown = [None] * len(told.overall)
         rows = [
-            (*words, *measured, *_shares(report, measured), *(each.by_group.get(words) for each in told))
+            (*words, *measured, *shares.of(measured), *told.by_group.get(words, unknown))
             for words, measured in _in_order(query, counted)
         ]
-        return rows, (*total, *_shares(report, total), *(each.overall for each in told))
+        return rows, (*total, *shares.of(total), *told.overall)
 
     def _query(self, question: ReportQuestion) -> Query:
         report = REPORTS.get(question.report)
@@ -111,10 +117,6 @@ class Answers:
             self._database.execute("ROLLBACK")
 
 
-def _tells_latencies(query: Query) -> bool:
-    return bool(query.report.quantiles) and not query.lists and can_tell(query.report, query.by)
-
-
 def _columns(query: Query) -> tuple[ReportColumn, ...]:
     report = query.report
     grouping = [ReportColumn(name, report.dimensions[name].unit, groups=True) for name in query.by]
@@ -122,25 +124,25 @@ def _columns(query: Query) -> tuple[ReportColumn, ...]:
         return tuple(grouping)
     measured = [ReportColumn(name, one.unit) for name, one in report.measures.items()]
     shares = [ReportColumn(name, Unit.Share) for name in report.ratios]
-    told = report.quantiles if _tells_latencies(query) else ()
+    told = report.quantiles if query.tells_quantiles else ()
     return (*grouping, *measured, *shares, *(ReportColumn(name, Unit.Duration) for name in told))
 
 
-def _sum(report: Report, counted: dict[Words, list[Any]]) -> Row:
-    measures = list(report.measures.values())
-    first, *others = counted.values()
-    for other in others:
-        first = together(measures, first, other)
-    return tuple(first)
+class _Shares:
+    """The ratios of a report, by the places of the measures that they are quotients of."""
 
+    def __init__(self, report: Report) -> None:
+        place = {name: number for number, name in enumerate(report.measures)}
+        ratios = report.ratios.values()
+        self._places = [(place[one.of], [place[name] for name in one.among]) for one in ratios]
 
-def _shares(report: Report, measured: Sequence[Any]) -> list[float | None]:
-    values = dict(zip(report.measures, measured, strict=True))
-    found: list[float | None] = []
-    for ratio in report.ratios.values():
-        among = sum(values[one] or 0 for one in ratio.among)
-        found.append(values[ratio.of] / among if among else None)
-    return found
+    def of(self, measured: Sequence[Any]) -> list[float | None]:
+        """Return the ratios of one row."""
+        found: list[float | None] = []
+        for part, whole in self._places:
+            among = sum([measured[place] or 0 for place in whole])
+            found.append(measured[part] / among if among else None)
+        return found
 
 
 def _in_order(query: Query, counted: dict[Words, list[Any]]) -> list[tuple[Words, list[Any]]]:
@@ -151,7 +153,7 @@ def _in_order(query: Query, counted: dict[Words, list[Any]]) -> list[tuple[Words
 
     def place(row: tuple[Words, list[Any]]) -> tuple[Any, ...]:
         words, measured = row
-        named = tuple((word is not None, word) for word in words)
+        named = tuple([(word is not None, word) for word in words])
         return (-measured[largest], named) if largest is not None else (0, named)
 
     return sorted(counted.items(), key=place)

@@ -2,7 +2,17 @@
 
 from apikeyrouter.adapters.reports.counted_reports import COMPLETENESS, QUOTAS, REFUSALS, SLA, SPEND, USAGE
 from apikeyrouter.adapters.reports.definitions import Report
-from apikeyrouter.adapters.reports.listed_reports import ACCESS, ADMIN, BUDGETS, KEYS, LIMITS, PROVIDERS
+from apikeyrouter.adapters.reports.listed_reports import (
+    ACCESS,
+    ADMIN,
+    BUDGETS,
+    KEYS,
+    LEASES,
+    LIMITS,
+    PAYLOADS,
+    PROVIDERS,
+    SEGMENTS,
+)
 
 REPORTS: dict[str, Report] = {
     report.name: report
@@ -18,6 +28,9 @@ REPORTS: dict[str, Report] = {
         QUOTAS,
         LIMITS,
         BUDGETS,
+        LEASES,
         ACCESS,
+        PAYLOADS,
+        SEGMENTS,
     )
 }

@@ -160,6 +160,7 @@ SLA = Report(
         "first_byte_p50_us": Quantile(value="s.first_byte_us", share=0.5),
         "first_byte_p95_us": Quantile(value="s.first_byte_us", share=0.95),
     },
+    quantiles_of="s.state = 'completed'",
     by=("provider", "model"),
     largest="requests",
 )

@@ -7,6 +7,9 @@ import msgspec
 from apikeyrouter.application.reporting.questions import Unit
 
 Bucket = Literal["hour", "day", "month"]
+BUCKET_FORMATS: dict[Bucket, str] = {"hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
+BUCKET_SECONDS: dict[Bucket, int] = {"hour": 3600, "day": 86_400, "month": 86_400}
+"""Local hours and days are numbered since 1970; the days of a month come together afterwards."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +64,10 @@ class Ratio(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A report by its name. `by` is the usual grouping; `largest` is what the greatest come first by."""
+    """A report by its name. `by` is the usual grouping; `largest` is what the greatest come first by.
+
+    Quantiles are of the rows that meet the condition `quantiles_of`.
+    """
 
     name: str
     about: str
@@ -71,7 +77,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     by: tuple[str, ...]
     largest: str | None = None
     quantiles: dict[str, Quantile] = {}
+    quantiles_of: str = ""
     ratios: dict[str, Ratio] = {}
+
+
+def values_of(report: Report) -> list[str]:
+    """Return the values that the quantiles of a report are of, each once."""
+    return list(dict.fromkeys(one.value for one in report.quantiles.values()))
 
 
 def text(sql: str) -> Dimension:

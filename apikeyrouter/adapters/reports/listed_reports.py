@@ -1,9 +1,10 @@
-"""Reports that list what happened, event by event: acts, keys, providers, limits, budgets, access."""
+"""Reports that list what happened, event by event: acts, keys, providers, limits, budgets, and so on."""
 
 from apikeyrouter.adapters.reports.definitions import (
     Dimension,
     Report,
     Source,
+    amount,
     buckets,
     count,
     first_and_last,
@@ -92,7 +93,8 @@ LIMITS = Report(
 )
 BUDGETS = Report(
     name="budgets",
-    about="What budgets were opened, changed, topped up and closed, and which alerts there were.",
+    about="What budgets were opened, changed, topped up and closed, their windows where nodes share them,"
+    " and which alerts there were.",
     source=Source(rows="budget_changes s", at_us="s.at_us"),
     dimensions={
         "position": position(),
@@ -105,6 +107,8 @@ BUDGETS = Report(
         "amount": Dimension(sql="s.amount_nano_usd", unit=Unit.NanoUsd),
         "settled": Dimension(sql="s.settled_nano_usd", unit=Unit.NanoUsd),
         "percent": Dimension(sql="s.percent", unit=Unit.Count),
+        "window": Dimension(sql="s.window", unit=Unit.Count),
+        "since": instant("s.since_us"),
         "until": instant("s.until_us"),
         "terms": text("s.terms"),
         "reason": text("s.reason"),
@@ -113,18 +117,103 @@ BUDGETS = Report(
     measures={"changes": count(), **first_and_last("s.position", "s.position")},
     by=("position", "at", "budget", "change", "actor", "scope", "scope_id", "amount", "percent"),
 )
+LEASES = Report(
+    name="leases",
+    about="How windows of budgets were shared out to nodes: what each asked for, got, spent and gave back.",
+    source=Source(rows="lease_moves s", at_us="s.at_us"),
+    dimensions={
+        "position": position(),
+        "at": instant("s.at_us"),
+        "account": text("s.account"),
+        "change": text("s.change"),
+        "node": text("s.node_id"),
+        "lease": Dimension(sql="s.lease", unit=Unit.Count),
+        "window": Dimension(sql="s.window", unit=Unit.Count),
+        "amount": Dimension(sql="s.amount", unit=Unit.NanoUsd),
+        "settled": Dimension(sql="s.settled", unit=Unit.NanoUsd),
+        "forfeited": Dimension(sql="s.forfeited", unit=Unit.NanoUsd),
+        "free": Dimension(sql="s.free", unit=Unit.NanoUsd),
+        "until": instant("s.until_us"),
+        "reason": text("s.reason"),
+        "told_by": text("s.told_by"),
+        "evidence": text("s.evidence"),
+        **buckets("s.at_us"),
+    },
+    measures={"moves": count(), **first_and_last("s.position", "s.position")},
+    by=("position", "at", "account", "change", "node", "lease", "window", "amount", "settled", "reason"),
+)
+PAYLOADS = Report(
+    name="payloads",
+    about="What became of kept bodies: captured, lost, read, expired, erased; whose, by whom and why.",
+    source=Source(rows="payload_life s", at_us="s.at_us"),
+    dimensions={
+        "position": position(),
+        "at": instant("s.at_us"),
+        "change": text("s.change"),
+        "actor": text("s.actor"),
+        "client": text("s.client_id"),
+        "subject": text("s.subject"),
+        "request": text("s.request_id"),
+        "since": instant("s.since_us"),
+        "until": instant("s.until_us"),
+        "hold": text("s.hold_id"),
+        "reason": text("s.reason"),
+        **buckets("s.at_us"),
+    },
+    measures={
+        "changes": count(),
+        "payloads": amount("s.payloads"),
+        "sealed_bytes": amount("s.sealed_bytes"),
+        **first_and_last("s.position", "s.position"),
+    },
+    by=("client", "change"),
+)
+SEGMENTS = Report(
+    name="segments",
+    about="What was archived and dropped from the log, by whom, and when its rows were gone.",
+    source=Source(rows="segment_changes s", at_us="s.at_us"),
+    dimensions={
+        "position": position(),
+        "at": instant("s.at_us"),
+        "change": text("s.change"),
+        "actor": text("s.actor"),
+        "segment": text("s.segment"),
+        "sha256": text("s.sha256"),
+        "first": position("s.first"),
+        "last": position("s.last"),
+        "events": Dimension(sql="s.events", unit=Unit.Count),
+        "requests": Dimension(sql="s.requests", unit=Unit.Count),
+        "since": instant("s.since_us"),
+        "until": instant("s.until_us"),
+        **buckets("s.at_us"),
+    },
+    measures={"changes": count(), **first_and_last("s.position", "s.position")},
+    by=("position", "at", "change", "actor", "segment", "first", "last", "events", "requests"),
+)
+_ACCESSES = """(
+    SELECT position, at_us, change, node_id, NULL AS actor, NULL AS client_id, NULL AS subject,
+        NULL AS request_id, detail FROM node_life
+    UNION ALL
+    SELECT position, at_us, 'payload_read', NULL, actor, client_id, subject, request_id, reason
+        FROM payload_life WHERE change = 'read'
+) s"""
 ACCESS = Report(
     name="access",
-    about="Which process held the log from when until when, and what befell it meanwhile.",
-    source=Source(rows="node_life s", at_us="s.at_us"),
+    about="Which process held the log from when until when, what befell it meanwhile, and who read kept"
+    " bodies.",
+    source=Source(rows=_ACCESSES, at_us="s.at_us"),
     dimensions={
         "position": position(),
         "at": instant("s.at_us"),
         "node": text("s.node_id"),
         "change": text("s.change"),
+        "actor": text("s.actor"),
+        "client": text("s.client_id"),
+        "subject": text("s.subject"),
+        "request": text("s.request_id"),
         "detail": text("s.detail"),
         **buckets("s.at_us"),
     },
     measures={"changes": count(), **first_and_last("s.position", "s.position")},
-    by=("position", "at", "node", "change", "detail"),
+    by=("position", "at", "node", "change", "actor", "request", "detail"),
 )

@@ -8,15 +8,13 @@ from typing import Any
 
 import msgspec
 
-from apikeyrouter.adapters.reports.definitions import Bucket, Dimension, Report
+from apikeyrouter.adapters.reports.conditions import Condition, is_one_of
+from apikeyrouter.adapters.reports.definitions import BUCKET_SECONDS, Dimension, Report, values_of
 from apikeyrouter.adapters.reports.schema import PATHS
 from apikeyrouter.application.reporting.calendar import Offset
 from apikeyrouter.application.reporting.questions import Filter, ReportQuestion
 from apikeyrouter.domain.models.system_error import InvalidRequestError
-from apikeyrouter.domain.windows import DAY_US, HOUR_US
-
-_BUCKETS: dict[Bucket, int] = {"hour": HOUR_US, "day": DAY_US, "month": DAY_US}
-NO_VALUE = -1
+from apikeyrouter.domain.windows import SECOND_US, zone_named
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -39,16 +37,20 @@ class Query:
         self._ahead = ahead
         for name in (*self.by, *(one.name for one in question.where)):
             self._dimension(name)
-        for one in question.where:
-            if self._dimension(one.name).bucket is not None:
-                raise InvalidRequestError(
-                    f"{one.name} is filtered by the period of the report", param="where"
-                )
 
     @property
     def lists(self) -> bool:
         """True if a row is one event, so that there is nothing to count."""
         return "position" in self.by
+
+    @property
+    def tells_quantiles(self) -> bool:
+        """True if quantiles can be given: rows are grouped by paths and by one stretch of time at most."""
+        grouping = [self._dimension(name) for name in self.by]
+        buckets = [one for one in grouping if one.bucket]
+        return (
+            bool(self.report.quantiles) and len(buckets) <= 1 and all(o.of_path or o.bucket for o in grouping)
+        )
 
     @property
     def groups_paths(self) -> bool:
@@ -61,12 +63,16 @@ class Query:
         return any(self._dimension(name).join for name in self.by)
 
     def rows(self) -> Statement:
-        """Select what is counted by group: the number of its paths, its other words, and the measures."""
+        """Select what is counted by group: the number of its paths, its other words, and the measures.
+
+        Behind these come the values that quantiles are of, all of a group in one text with commas between:
+        a quarter of the time that a second pass over the rows takes.
+        """
         columns = ["g.number"] if self.groups_paths else []
         columns += [
             self._number(self._dimension(name)) for name in self.by if not self._dimension(name).of_path
         ]
-        found = self._counted(columns, self.by)
+        found = self._counted(columns, self.by, self._values_of_quantiles())
         if not self.lists:
             return found
         order = ", ".join(str(number) for number in range(1, len(columns) + 1))
@@ -75,15 +81,6 @@ class Query:
     def total(self) -> Statement:
         """Select what is counted in all."""
         return self._counted([], ())
-
-    def keyed_values(self, values: Sequence[str]) -> Statement:
-        """Select the numbers of the group and some values of every row that has one of them."""
-        bucket = next((name for name in self.by if self._dimension(name).bucket), None)
-        time = "0" if bucket is None else self._number(self._dimension(bucket))
-        path = f"coalesce(g.number, {NO_VALUE})" if self.groups_paths else "0"
-        told = [f"coalesce({value}, {NO_VALUE})" for value in values]
-        any_of_them = " OR ".join(f"{value} IS NOT NULL" for value in values)
-        return self._from(f"SELECT {', '.join([path, time, *told])}", self.by, f"({any_of_them})")
 
     def positions(self, after: int, limit: int) -> Statement:
         """Select the positions of the events behind the rows; each kind by itself first, for speed."""
@@ -114,11 +111,26 @@ class Query:
             kinds.append(Statement(f"SELECT {column} AS position FROM {table} WHERE {among}", ()))
         return kinds, Statement(f"WITH matched AS MATERIALIZED ({matched.sql})", matched.values)
 
-    def _counted(self, columns: Sequence[str], by: Sequence[str]) -> Statement:
+    def _values_of_quantiles(self) -> list[str]:
+        if not self.tells_quantiles:
+            return []
+        condition = self.report.quantiles_of
+        return [f"group_concat(CASE WHEN {condition} THEN {value} END)" for value in values_of(self.report)]
+
+    def _counted(self, columns: Sequence[str], by: Sequence[str], more: Sequence[str] = ()) -> Statement:
         measures = [one.sql for one in self.report.measures.values()]
-        found = self._from(f"SELECT {', '.join([*columns, *measures])}", by, "")
-        numbered = ", ".join(str(number) for number in range(1, len(columns) + 1))
-        return Statement(f"{found.sql} GROUP BY {numbered}" if columns else found.sql, found.values)
+        found = self._from(f"SELECT {', '.join([*columns, *measures, *more])}", by, "")
+        if not columns:
+            return found
+        return Statement(f"{found.sql} GROUP BY {self._places_in_order(len(columns))}", found.values)
+
+    def _places_in_order(self, count: int) -> str:
+        """Name the columns that are grouped by, time first: rows lie by time already, so less is sorted."""
+        places = list(range(1, count + 1))
+        rest = [name for name in self.by if not self._dimension(name).of_path]
+        first = count - len(rest) + 1
+        times = {first + place for place, name in enumerate(rest) if self._dimension(name).bucket}
+        return ", ".join(map(str, sorted(places, key=lambda place: (place not in times, place))))
 
     def _from(self, select: str, by: Sequence[str], also: str) -> Statement:
         source = self.report.source
@@ -139,31 +151,34 @@ class Query:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return Statement(f"{select} FROM {' '.join([source.rows, *joins])}{where}", tuple(values))
 
-    def _filter(self, one: Filter, by: Sequence[str]) -> tuple[str, list[str]]:
+    def _filter(self, one: Filter, by: Sequence[str]) -> Condition:
         dimension = self._dimension(one.name)
-        condition, values = _is_one_of(f"CAST({dimension.sql} AS TEXT)", one.values)
-        if dimension.of_path:
-            source, has_none = self.report.source, "" in one.values
-            among = f"{source.path} IN (SELECT p.path_id FROM {PATHS} p WHERE {condition})"
-            return (f"({among} OR {source.path} IS NULL)" if has_none else among), values
         if dimension.having and one.name not in by:
             return self._among_several(dimension, one)
-        return condition, values
+        condition = self._is_one_of(dimension, one.values)
+        if not dimension.of_path:
+            return condition
+        source = self.report.source
+        among = f"{source.path} IN (SELECT p.path_id FROM {PATHS} p WHERE {condition.sql})"
+        return condition._replace(sql=f"({among} OR {source.path} IS NULL)" if "" in one.values else among)
 
-    def _among_several(self, dimension: Dimension, one: Filter) -> tuple[str, list[str]]:
+    def _among_several(self, dimension: Dimension, one: Filter) -> Condition:
         """Filter rows by what they have several of; none of any is what an empty text asks for."""
-        told = [value for value in one.values if value]
-        condition, values = _is_one_of(dimension.sql, told) if told else ("0", [])
-        found = dimension.having.format(condition=condition)
-        if "" not in one.values:
-            return found, values
-        return f"({found} OR NOT {dimension.having.format(condition='1')})", values
+        condition = self._is_one_of(dimension, [value for value in one.values if value])
+        found = dimension.having.format(condition=condition.sql)
+        if "" in one.values:
+            found = f"({found} OR NOT {dimension.having.format(condition='1')})"
+        return condition._replace(sql=found)
+
+    def _is_one_of(self, dimension: Dimension, values: Sequence[str]) -> Condition:
+        return is_one_of(dimension, self._number(dimension), values, zone_named(self.question.zone))
 
     def _number(self, dimension: Dimension) -> str:
         """Return what rows are grouped by first: words, or numbers of local hours or days."""
         if dimension.bucket is None:
             return dimension.sql
-        return f"({dimension.sql} + {self._ahead_of(dimension.sql)}) / {_BUCKETS[dimension.bucket]}"
+        length_us = BUCKET_SECONDS[dimension.bucket] * SECOND_US
+        return f"({dimension.sql} + {self._ahead_of(dimension.sql)}) / {length_us}"
 
     def _ahead_of(self, at_us: str) -> str:
         *changes, last = self._ahead
@@ -185,11 +200,3 @@ class Query:
 
 def _values(statements: Sequence[Statement]) -> tuple[Any, ...]:
     return tuple(value for one in statements for value in one.values)
-
-
-def _is_one_of(expression: str, values: Sequence[str]) -> tuple[str, list[str]]:
-    told = [value for value in values if value]
-    parts = [f"{expression} IN ({', '.join('?' * len(told))})"] if told else []
-    if len(told) < len(values):
-        parts.append(f"{expression} IS NULL")
-    return f"({' OR '.join(parts)})", told

@@ -20,6 +20,7 @@ from apikeyrouter.adapters.telemetry import names
 from apikeyrouter.adapters.telemetry.names import MetricName
 from apikeyrouter.adapters.telemetry.standing import Standing
 from apikeyrouter.adapters.telemetry.tallies import Consumption, Histogram
+from apikeyrouter.application.proof.standing import PatrolState, SealStanding, VisitResult
 from apikeyrouter.domain.models.api_key import KeyState
 from apikeyrouter.domain.provider_health import Health
 from apikeyrouter.domain.windows import SECOND_US
@@ -62,6 +63,7 @@ class _Folded(Collector):
         yield _gauge(names.KEYS, _keys(metrics))
         yield from _capacity(self._standing)
         yield from _budgets(self._standing)
+        yield from _seals(self._standing.seals)
         yield _counter(names.BUDGET_REFUSALS, dict(metrics.budget_refusals))
         yield _gauge(names.WAITING_REQUESTS, {(): len(metrics.waiting_since_us)})
         waits = (((outcome,), histogram) for outcome, histogram in metrics.waits_us.items())
@@ -113,6 +115,29 @@ def _budgets(standing: Standing) -> Iterator[Metric]:
     yield _gauge(names.BUDGET_REMAINING, {funds.labels: funds.remaining for funds in budgets})
 
 
+def _seals(seals: SealStanding | None) -> Iterator[Metric]:
+    """Tell of the seals; a log in memory has none, and a node without a witness no visits."""
+    if seals is None:
+        return
+    yield _gauge(names.LOG_SEALED, {(seals.key,): seals.sealed})
+    yield _gauge(names.LOG_UNSEALED, {(): seals.unsealed})
+    yield from _known(names.CHECKPOINT_AGE, seals.checkpoint_age_us, SECOND_US)
+    yield _gauge(names.SEALING_FAILING, {(): int(seals.is_failing)})
+    yield _gauge(names.PATROL, {(state.value,): int(state is seals.patrol) for state in PatrolState})
+    if seals.witness is not None:
+        results: dict[Labels, int] = {
+            (seals.witness, one.value): int(one is seals.visit) for one in VisitResult
+        }
+        yield _gauge(names.WITNESS_VISIT, results)
+        yield from _known(names.WITNESS_VISIT_AGE, seals.visit_age_us, SECOND_US)
+        yield from _known(names.WITNESS_COSIGNED, seals.cosigned, 1)
+
+
+def _known(name: MetricName, value: int | None, units: int) -> Iterator[Metric]:
+    if value is not None:
+        yield _gauge(name, {(): value / units})
+
+
 def _token_usage(metrics: "Metrics", rows: list[Row]) -> Iterator[tuple[Labels, Histogram]]:
     for served, consumption in rows:
         yield (*_gen_ai(metrics, served), names.INPUT), consumption.input_tokens
@@ -138,7 +163,7 @@ def _counter(name: MetricName, values: Mapping[Any, int]) -> Metric:
     return family
 
 
-def _gauge(name: MetricName, values: Mapping[Labels, int]) -> Metric:
+def _gauge(name: MetricName, values: Mapping[Labels, float]) -> Metric:
     family = GaugeMetricFamily(name.name, name.help, labels=name.labels)
     for labels, value in values.items():
         family.add_metric(labels, value)

@@ -79,6 +79,32 @@ WAIT_SECONDS = MetricName(
     "Seconds from being deferred to a key, or to the end of a request that got none.",
     ("outcome",),
 )
+LOG_SEALED = MetricName(
+    "apikeyrouter_log_sealed_events",
+    "Events that the latest checkpoint covers; the label names the key.",
+    ("key",),
+)
+LOG_UNSEALED = MetricName("apikeyrouter_log_unsealed_events", "Events behind the latest checkpoint.")
+CHECKPOINT_AGE = MetricName(
+    "apikeyrouter_log_checkpoint_age_seconds", "Seconds since this process signed its latest checkpoint."
+)
+SEALING_FAILING = MetricName("apikeyrouter_log_sealing_failing", "1 while the log cannot be sealed.")
+PATROL = MetricName(
+    "apikeyrouter_log_patrol",
+    "1 for what became of the comparison of all events with their seals after the start.",
+    ("state",),
+)
+WITNESS_VISIT = MetricName(
+    "apikeyrouter_witness_last_visit",
+    "1 for what came of the last visit to the witness; all 0 before the first.",
+    ("witness", "result"),
+)
+WITNESS_VISIT_AGE = MetricName(
+    "apikeyrouter_witness_last_visit_age_seconds", "Seconds since the last visit to the witness."
+)
+WITNESS_COSIGNED = MetricName(
+    "apikeyrouter_witness_cosigned_events", "Events that the last cosigned checkpoint covers."
+)
 
 _GEN_AI = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "provider")
 TOKEN_USAGE = MetricName(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from apikeyrouter.application.proof.standing import SealStanding
 from apikeyrouter.domain.accounts import AccountReport
 from apikeyrouter.domain.budgets import Budget
 from apikeyrouter.domain.provider_health import Health
@@ -33,13 +34,14 @@ class Funds(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What has series of its own, how many there are of each kind, and every provider's health."""
+    """What has series of its own, how many there are of each kind, every provider's health, and the seals."""
 
     quotas: tuple[Quota, ...]
     accounts: int
     health: dict[str, str]
     budgets: tuple[Funds, ...]
     open_budgets: int
+    seals: SealStanding | None = None
 
 
 NOTHING_STANDS = Standing((), 0, {}, (), 0)

@@ -22,8 +22,8 @@ ACTS = Table(
     },
 )
 _ACT = ACTS.writing()
-_TOLD_BESIDE = frozenset({"at_us", "actor", "content", "fingerprint", "evidence"})
-"""What has columns of its own, or is of no use to a reader: hashes, and a whole book of prices."""
+_TOLD_BESIDE = frozenset({"at_us", "actor", "content", "fingerprint", "evidence", "runs", "subjects"})
+"""What has columns of its own, or is of no use to a reader: hashes, a whole book of prices, long lists."""
 _SUBJECTS = ("provider_id", "model", "source")
 
 

@@ -9,8 +9,11 @@ from apikeyrouter.application.projections import (
     budgets,
     decisions,
     key_life,
+    leases,
+    payloads,
     quota_use,
     requests,
+    segments,
 )
 from apikeyrouter.application.projections.tables import Change, Projection, ReadModel
 from apikeyrouter.domain.events import Event, Recorded
@@ -24,8 +27,11 @@ READ_MODELS: dict[str, ReadModel] = {
         key_life.MODEL,
         quota_use.MODEL,
         budgets.MODEL,
+        leases.MODEL,
         acts.MODEL,
         access.MODEL,
+        payloads.MODEL,
+        segments.MODEL,
     )
 }
 """Spend is told from attempts, refusals from decisions: views beside the tables name them."""

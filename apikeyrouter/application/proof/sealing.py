@@ -18,6 +18,7 @@ from apikeyrouter.application.proof.ports import Rows, SealBook, Signer
 from apikeyrouter.domain.events import Recorded
 from apikeyrouter.domain.proof.checkpoints import Checkpoint
 from apikeyrouter.domain.proof.leaves import MalformedRowError, row_hash
+from apikeyrouter.domain.proof.notes import VerifierKey
 from apikeyrouter.domain.windows import SECOND_US
 
 MOST_UNSEALED = 10_000
@@ -60,6 +61,7 @@ class Sealer:
         self._pace = pace
         self._condemn = condemn
         self._sealed = 0
+        self._sealed_at_us: int | None = None
         self._news = threading.Event()
         self._many = threading.Event()
         self._closing = False
@@ -71,6 +73,21 @@ class Sealer:
     def sealed(self) -> int:
         """How many events the latest checkpoint covers."""
         return self._sealed
+
+    @property
+    def key(self) -> VerifierKey:
+        """The public key that checkpoints are verified with."""
+        return self._signer.key
+
+    @property
+    def sealed_at_us(self) -> int | None:
+        """When this process signed its latest checkpoint, by the clock that never jumps; None: not yet."""
+        return self._sealed_at_us
+
+    @property
+    def is_failing(self) -> bool:
+        """True from a failure to seal until it is over."""
+        return bool(self._told_of)
 
     def follow(self, batch: Sequence[Recorded]) -> None:
         """Hear that events are durable; called in the loop's thread, and done in a microsecond."""
@@ -108,7 +125,7 @@ class Sealer:
         self._book.conclude(note, keep=keep)
         if keep:
             self._keep_at_us = now_us + KEEP_US
-        self._sealed = sealed
+        self._sealed, self._sealed_at_us = sealed, now_us
 
     def _run(self) -> None:
         while True:

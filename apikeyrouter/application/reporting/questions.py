@@ -52,6 +52,7 @@ class ReportColumn(msgspec.Struct, frozen=True):
 class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Rows with the values that the tables hold: integers of nano-USD and microseconds.
 
+    `archived` names the segments that hold requests of the period: these are not counted.
     `as_of` is the position of the last event that is counted, `total` the sums over all rows, those beyond
     the limit included; a request that stands in several rows, by its tags say, is in the total once.
     """
@@ -64,6 +65,7 @@ class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
     total: tuple[Any, ...] | None
     more: bool
     as_of: int
+    archived: tuple[str, ...] = ()
 
 
 class TraceAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,28 +7,22 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from apikeyrouter.adapters.eventlog.connections import sqlite_warnings
 from apikeyrouter.adapters.eventlog.lock import read_owner
 from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader
 from apikeyrouter.adapters.vault import SealedVault, key_path_beside, vault_path_beside
+from apikeyrouter.application.retention.gaps import retention_of
 from apikeyrouter.domain.models.system_error import SystemError as RouterError
+from apikeyrouter.interfaces.cli.findings import Finding
 from apikeyrouter.interfaces.cli.options import settings_from
 from apikeyrouter.interfaces.cli.run_file import running_server
+from apikeyrouter.interfaces.cli.seal_checkup import look_at_seals
 from apikeyrouter.settings import RouterSettings
 
 LEAST_FREE_BYTES = 1024**3
 OTHERS = 0o077
 MEGABYTE = 1024 * 1024
-
-
-class Finding(NamedTuple):
-    """One thing that was looked at: ok, warn or fail."""
-
-    status: str
-    what: str
-    detail: str
 
 
 def examine(database: str | None) -> list[Finding]:
@@ -50,7 +44,8 @@ def _guarded(
     try:
         yield from look(settings)
     except (RouterError, OSError) as error:
-        yield Finding("fail", look.__name__.strip("_"), getattr(error, "message", None) or str(error))
+        what = look.__name__.strip("_").removeprefix("look_at_")
+        yield Finding("fail", what, getattr(error, "message", None) or str(error))
 
 
 def _versions() -> Iterator[Finding]:
@@ -88,13 +83,18 @@ def _log(settings: RouterSettings) -> Iterator[Finding]:
 
 def _readable(path: Path, head: int) -> Finding:
     """Decode every event: one that cannot be read stops every fold."""
-    expected = 0
-    for expected, recorded in enumerate(SqliteReader(path).read(until=head), 1):
-        if recorded.position != expected:
-            return Finding("fail", "log positions", f"position {expected} is missing")
-    if expected != head:
-        return Finding("fail", "log positions", f"{head - expected} events are missing at the end")
-    return Finding("ok", "log readable", f"{head:,} events, no gap")
+    reader = SqliteReader(path)
+    dropped, expected, count = retention_of(reader, head).dropped, 1, 0
+    for recorded in reader.read(until=head):
+        count += 1
+        missing = dropped.others(expected, recorded.position - 1)
+        if missing:
+            return Finding("fail", "log positions", f"position {missing[0][0]} is missing")
+        expected = recorded.position + 1
+    if expected != head + 1:
+        return Finding("fail", "log positions", f"{head + 1 - expected} events are missing at the end")
+    archived = f", {head - count:,} archived" if count < head else ""
+    return Finding("ok", "log readable", f"{count:,} events{archived}, no gap")
 
 
 def _writer(settings: RouterSettings) -> Iterator[Finding]:
@@ -141,4 +141,4 @@ def _disk(settings: RouterSettings) -> Iterator[Finding]:
     yield Finding(status, "free disk space", f"{free_bytes / MEGABYTE:,.0f} MB at {folder}")
 
 
-CHECKS = (_settings, _exposure, _log, _writer, _vault, _disk)
+CHECKS = (_settings, _exposure, _log, look_at_seals, _writer, _vault, _disk)

@@ -50,7 +50,10 @@ COMMANDS = {
     "quotas": ("What calls reserved of quotas.", "--last 24h"),
     "limits": ("What was learned of limits.", "--last 30d"),
     "budgets": ("What became of budgets, and their alerts.", "--last 30d"),
-    "access": ("Which process held the log, and when.", "--last 30d"),
+    "leases": ("How windows of budgets were shared out to nodes.", "--where account=budget-BUDGET_ID"),
+    "access": ("Which process held the log, and who read kept bodies.", "--last 30d"),
+    "payloads": ("What became of kept bodies.", "--where client=acme --by position,at,change,actor"),
+    "segments": ("What was archived and dropped from the log.", "--last 400d"),
     "forecast": ("How well it was foreseen that quotas run out.", "--json"),
 }
 

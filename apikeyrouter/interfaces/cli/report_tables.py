@@ -65,6 +65,12 @@ def show(answer: "ReportAnswer") -> None:
     page.print(shown)
     cut = f"; cut off after {len(answer.rows):,} rows, see --limit" if answer.more else ""
     page.print(f"as of position {answer.as_of:,}{cut}", style="dim")
+    if answer.archived:
+        page.print(
+            f"Not counted: requests of this period that were archived, in {', '.join(answer.archived)}",
+            style="yellow",
+            soft_wrap=True,
+        )
 
 
 def show_trace(found: "Traced") -> None:

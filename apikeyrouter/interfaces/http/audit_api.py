@@ -4,10 +4,12 @@ import asyncio
 from itertools import islice
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from apikeyrouter.application.audit import event_as_data, trail
+from apikeyrouter.application.retention.gaps import missing_segments
 from apikeyrouter.bootstrap import Node
+from apikeyrouter.interfaces.http.headers import ARCHIVED_HEADER
 from apikeyrouter.interfaces.http.node_access import NodeDependency
 
 MOST_EVENTS = 1000
@@ -24,12 +26,18 @@ async def request_trail(request_id: str, node: NodeDependency) -> dict[str, Any]
 @router.get("/events")
 async def events(
     node: NodeDependency,
+    response: Response,
     after: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = 100,
 ) -> list[dict[str, Any]]:
-    """Return events in the order of their positions."""
-    return await asyncio.to_thread(_page, node, after, limit)
+    """Return events in the order of their positions; `x-archived-in` names segments with those in between."""
+    page, archived = await asyncio.to_thread(_page, node, after, limit)
+    if archived:
+        response.headers[ARCHIVED_HEADER] = archived
+    return page
 
 
-def _page(node: Node, after: int, limit: int) -> list[dict[str, Any]]:
-    return [event_as_data(recorded) for recorded in islice(node.reader.read(after), limit)]
+def _page(node: Node, after: int, limit: int) -> tuple[list[dict[str, Any]], str]:
+    page = [event_as_data(recorded) for recorded in islice(node.reader.read(after), limit)]
+    until = page[-1]["position"] if page else None
+    return page, ", ".join(segment.name for segment in missing_segments(node.reader, after, until))

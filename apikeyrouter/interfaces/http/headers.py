@@ -14,6 +14,9 @@ EVENT_STREAM_LINES = ("content-type: text/event-stream; charset=utf-8", "cache-c
 
 Headers = list[tuple[bytes, bytes]]
 
+ARCHIVED_HEADER = "x-archived-in"
+"""Names the segments with requests that an answer leaves out, for they have left the log."""
+
 
 def usd(nano_usd: int) -> str:
     """Write nano-USD as a decimal number of dollars, exactly."""

@@ -1,4 +1,4 @@
-"""Describe the hot routes, which FastAPI never sees, in the OpenAPI document."""
+"""Describe what FastAPI does not see in the OpenAPI document: the hot routes, and the management key."""
 
 from importlib.metadata import version
 from typing import Any
@@ -44,13 +44,27 @@ HOT_PATHS = {
 }
 
 
-def document_hot_routes(app: FastAPI) -> None:
-    """Add the hot routes to what FastAPI describes by itself."""
+MANAGEMENT_PATHS = "/api/v1/"
+MANAGEMENT_KEY = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "X-API-Key",
+    "description": "The management key; as a bearer token it is taken too.",
+}
+
+
+def complete_document(app: FastAPI) -> None:
+    """Add the hot routes, and the key that management takes, to what FastAPI describes by itself."""
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = described()
         document["paths"] = {**HOT_PATHS, **document["paths"]}
+        document.setdefault("components", {})["securitySchemes"] = {"managementKey": MANAGEMENT_KEY}
+        for path, operations in document["paths"].items():
+            if path.startswith(MANAGEMENT_PATHS):
+                for operation in operations.values():
+                    operation["security"] = [{"managementKey": []}]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

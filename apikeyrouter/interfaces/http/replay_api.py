@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Query
 
+from apikeyrouter.adapters.retention.opening import whole_log
 from apikeyrouter.application.as_of import moment_of, state_at
 from apikeyrouter.application.audit import trail
 from apikeyrouter.application.reenact import reenact
-from apikeyrouter.application.replay import verify
+from apikeyrouter.application.replay import verify_past
 from apikeyrouter.application.retrace import end_of, retrace
 from apikeyrouter.bootstrap import Node
 from apikeyrouter.domain.events import RequestFacts
@@ -71,7 +72,9 @@ async def replay_verify(
     last: Annotated[int | None, Query(alias="to", ge=1)] = None,
 ) -> dict[str, Any]:
     """Make every recorded decision of a range again, and compare the bytes."""
-    found = await asyncio.to_thread(lambda: verify(node.reader.read(until=last), first=first, last=last))
+    log, head = whole_log(node.settings, node.reader), node.journal.log.head
+    end = head if last is None else min(last, head)
+    found = await asyncio.to_thread(verify_past, log, first=first, last=end, snapshots=node.snapshots)
     return {**msgspec.to_builtins(found), "identical": found.identical}
 
 
@@ -82,12 +85,14 @@ async def _seen(node: Node, at: str | None, scope: str) -> dict[str, Any]:
 async def _state(node: Node, at: str | None) -> RouterState:
     if at is None:
         return node.state
-    return await asyncio.to_thread(state_at, node.reader, moment_of(at))
+    log = whole_log(node.settings, node.reader)
+    return await asyncio.to_thread(state_at, log, moment_of(at), node.snapshots)
 
 
 def _replayed(node: Node, request_id: str) -> dict[str, Any]:
     own = trail(node.reader, request_id).events
     until = end_of(own)
-    steps = retrace(node.reader.read(until=until), own[0].stream, own)
-    again = reenact(node.reader.read(until=until), own)
+    log = whole_log(node.settings, node.reader)
+    steps = retrace(log.read(until=until, as_of=own[0].position), own[0].stream, own)
+    again = reenact(log.read(until=until, as_of=own[0].position), own)
     return replay_view(request_id, steps, again)

@@ -11,6 +11,7 @@ from apikeyrouter.adapters.reports.files import reports_file
 from apikeyrouter.application.reporting.forecasts import FORECAST, forecast_scores
 from apikeyrouter.application.reporting.periods import parse_period
 from apikeyrouter.application.reporting.questions import ReportQuestion, parse_columns, parse_filters
+from apikeyrouter.interfaces.http.headers import ARCHIVED_HEADER
 from apikeyrouter.interfaces.http.node_access import NodeDependency
 from apikeyrouter.interfaces.report_desk import ReportDesk, known_reports
 from apikeyrouter.interfaces.report_formats import MEDIA_TYPES, Format, written
@@ -76,7 +77,8 @@ async def ask(
     else:
         answer = await asyncio.to_thread(desk.ask, question)
     content = await asyncio.to_thread(written, answer, form)
-    return Response(content, media_type=MEDIA_TYPES[form])
+    headers = {ARCHIVED_HEADER: ", ".join(answer.archived)} if answer.archived else None
+    return Response(content, media_type=MEDIA_TYPES[form], headers=headers)
 
 
 @router.get("/reports/{report}/trace")  # noqa: FAST003 - the question takes it
