@@ -2,7 +2,7 @@
 
 Chat templates frame every message by three tokens and a name by one more, and three open the answer
 (github.com/openai/openai-cookbook, "How to count tokens with Tiktoken"). What is rendered in ways that are
-not published (tools, schemas, pictures, earlier calls) makes a request uncountable.
+not published (tools, schemas, pictures, earlier calls), or only named, makes a request uncountable.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,9 +15,11 @@ TOKENS_A_NAME: Final = 1
 TOKENS_BEFORE_THE_ANSWER: Final = 3
 
 _RENDERED: Final = frozenset(
-    {"tools", "functions", "response_format", "prediction", "web_search_options", "audio"}
+    {
+        *("tools", "functions", "response_format", "prediction", "web_search_options", "audio"),
+        *("previous_response_id", "conversation", "prompt"),
+    }
 )
-
 
 CountTokens = Callable[[str, Sequence[str]], int | None]
 """Count texts as a model reads them; None where its vocabulary is not known."""

@@ -63,10 +63,12 @@ class _Part(msgspec.Struct):
     type: str = ""
     role: str = ""
     content: msgspec.Raw = _ABSENT
+    output: msgspec.Raw = _ABSENT
 
 
 class _Message(msgspec.Struct):
     content: msgspec.Raw = _ABSENT
+    output: msgspec.Raw = _ABSENT
     audio: msgspec.Raw = _ABSENT
 
 
@@ -116,7 +118,7 @@ def allowance_for(operation: str, body: bytes) -> Allowance:
     """Look through a body for what is counted by another measure than its bytes; about as dear as a parse."""
     try:
         parsed = _decode_body(body)
-        kinds = [kind for message in parsed.messages for kind in _kinds(message.content)]
+        kinds = [kind for one in parsed.messages for kind in (*_kinds(one.content), *_kinds(one.output))]
         if operation != "embeddings" or b'"type"' in body:
             kinds += _kinds(parsed.input)
     except (msgspec.DecodeError, RecursionError):
@@ -148,6 +150,7 @@ def _kinds(content: msgspec.Raw) -> Iterator[str]:
             if not part.role:
                 yield part.type
             yield from _kinds(part.content)
+            yield from _kinds(part.output)
 
 
 def _is_given(raw: msgspec.Raw) -> bool:

@@ -242,12 +242,13 @@ class RouteRequest:
 
     def _admit(self, passage: Passage, decision: RouteDecided) -> "asyncio.Future[None]":
         durable = self._events.append(passage, decision)
-        provider = self._journal.state.providers[decision.chosen.provider_id]
+        state = self._journal.state
+        provider = state.providers[decision.chosen.provider_id]
         passage.attempt += 1
         passage.is_calling = False
         passage.decision = decision
         passage.decided = durable
-        passage.offer = provider.models.get(decision.model)
+        passage.offer = provider.models.get(decision.model).priced_at(state.latest_us)
         return durable
 
     async def settle(self, passage: Passage, outcome: Outcome) -> None:

@@ -42,9 +42,10 @@ class LimitSource(StrEnum):
 
 
 class Holding(msgspec.Struct):
-    """What one request holds of its accounts; empty once it has ended."""
+    """What one request holds of its accounts in `entries`; once that has ended, `ended` has them."""
 
     entries: list[Entry]
+    ended: list[Entry] = []
 
 
 class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,9 +133,10 @@ class Accounts(AccountColumns):
 
     def settle(self, holding: Holding, amounts: Sequence[int]) -> None:
         """Replace what is held by what was really used, in the windows that it was reserved in."""
-        entries, holding.entries = holding.entries, []
+        entries = holding.entries
         if not entries:
             return
+        holding.entries, holding.ended = [], entries
         for entry, amount in zip(entries, amounts, strict=True):
             row, account = entry.row, self._accounts[entry.row]
             # A window that is over, or is another now, has forgotten the entry already.
@@ -143,6 +145,14 @@ class Accounts(AccountColumns):
                 self.reserved[row] = self.reserved.item(row) - entry.amount
                 entry.amount = amount
                 entry.is_held = False
+
+    def settle_more(self, holding: Holding, amount: int) -> None:
+        """Count what turned up after a holding had ended, in the windows that it was reserved in."""
+        for entry in holding.ended:
+            account = self._accounts[entry.row]
+            if entry.ends_us > self.now_us and entry.generation == account.generation:
+                self._use(account, amount)
+                entry.amount += amount
 
     def release(self, holding: Holding) -> None:
         """Give back all that is held: nothing was used."""

@@ -90,7 +90,7 @@ def alerts_due(state: RouterState, at_us: int, evidence: EventRef) -> Iterator[t
         reached = [
             percent
             for percent in budget.terms.alerts_percent
-            if threshold_nano_usd(limit, percent) <= settled
+            if percent > budget.told_percent and threshold_nano_usd(limit, percent) <= settled
         ]
         if not reached:
             continue

@@ -228,18 +228,20 @@ class Budgets:
         if nano_usd > MOST_OF_A_CALL:
             spent = [min(nano_usd, max(entry.amount, MOST_OF_A_CALL)) for entry in entries]
         accounts.settle(purse.holding, spent)
+        self._touched(purse, ref)
+
+    def spend_more(self, purse: Purse, nano_usd: int, ref: EventRef) -> None:
+        """Count what turned up after a purse was settled, where it was held: later windows may be full."""
+        self.accounts.settle_more(purse.holding, min(nano_usd, MOST_OF_A_CALL))
+        self._touched(purse, ref)
+
+    def _touched(self, purse: Purse, ref: EventRef) -> None:
         for row in purse.rows:
             self.refs[row] = ref
             budget = self.by_row[row]
-            if accounts.now_us >= budget.told_until_us:
+            if self.accounts.now_us >= budget.told_until_us:
                 self._arm(budget)
             self._watch(row)
-
-    def spend_more(self, purse: Purse, nano_usd: int, at_us: int, ref: EventRef) -> None:
-        """Count what turned up after a purse had been settled."""
-        rows = purse.rows
-        more = Purse(rows, self.accounts.reserve(rows, [0] * len(rows), at_us), purse.is_hard)
-        self.settle(more, nano_usd, ref)
 
     # --- alerts --------------------------------------------------------------------------------------
 

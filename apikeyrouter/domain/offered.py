@@ -27,6 +27,12 @@ class OfferedModel(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             return self.own_price
         return price_for_entry(self.entry, at_us, self.book)
 
+    def priced_at(self, at_us: int) -> "OfferedModel":
+        """Return it at the price of an instant, whatever it costs later."""
+        if self.own_price is not None or self.entry is None:
+            return self
+        return msgspec.structs.replace(self, own_price=self.price_at(at_us), entry=None)
+
     def price_changes_after(self, at_us: int) -> float:
         """Return the next instant at which the price may be another."""
         return inf if self.own_price is not None or self.entry is None else self.entry.changes_after(at_us)

@@ -194,7 +194,7 @@ def _end(state: "RouterState", ref: EventRef, event: RequestCancelled | RequestF
         if request.key_id is not None:
             state.budgets.settle(request.purse, nano_usd, ref)
         elif nano_usd:
-            state.budgets.spend_more(request.purse, nano_usd, state.latest_us, ref)
+            state.budgets.spend_more(request.purse, nano_usd, ref)
     if event.usage_source != NONE:
         _reconcile(state, request, event.usage_source, event.cost_nano_usd)
     _close(state, ref.stream, ref)

@@ -32,7 +32,7 @@ from apikeyrouter.domain.scoring import FEW, Room, score_all, score_each
 from apikeyrouter.domain.sparing import spare
 from apikeyrouter.domain.state import RouterState
 
-RULES = 4
+RULES = 5
 """The version of the rules that decide here. It rises whenever a decision would come out otherwise."""
 
 MOST_CANDIDATES = 3

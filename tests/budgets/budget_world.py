@@ -184,6 +184,14 @@ class BudgetWorld(RuleBasedStateMachine):
         for budget, _ in out.held:
             budget.settle_touched(self.now_us)
 
+    def _settle_late(self, out, nano_usd):
+        """Count what turns up after the end where the call was reserved."""
+        for budget, amount in out.held:
+            budget.is_excused |= nano_usd > (out.quote.bound or 0)
+            amount.nano_usd = nano_usd
+        for budget, _ in out.held:
+            budget.settle_touched(self.now_us)
+
     def _end(self, stream, out, event, nano_usd):
         if out.is_called:
             self._settle(out, nano_usd)

@@ -7,11 +7,13 @@ from apikeyrouter.application.recover import _releases
 from apikeyrouter.application.upkeep import Upkeep
 from apikeyrouter.domain.events import (
     CATALOGUE_STREAM,
+    LOG_STREAM,
     Event,
     EventRef,
     KeyRegistered,
     ModelOffer,
     NewEvent,
+    NodeStarted,
     ProviderRegistered,
     Recorded,
     key_stream,
@@ -53,13 +55,15 @@ class MoneyNode:
     def elapsed_us(self) -> int:
         return 0
 
-    def provider(self, provider_id: str, *models: ModelOffer) -> None:
+    def provider(
+        self, provider_id: str, *models: ModelOffer, base_url: str | None = "https://api.openai.com/v1"
+    ) -> None:
         event = ProviderRegistered(
             at_us=self.time_us,
             actor="t",
             provider_id=provider_id,
             kind="openai",
-            base_url="https://api.openai.com/v1",
+            base_url=base_url,
             models=models,
         )
         self.record(CATALOGUE_STREAM, event)
@@ -89,10 +93,14 @@ class MoneyNode:
         return ref
 
     def restart(self) -> list[NewEvent]:
-        """Lose all memory, fold the log, and close what the dead process left open; return these ends."""
+        """Lose all memory, fold the log, and close what the dead process left open; return these ends.
+
+        The start itself is recorded, as on every node: later clocks are set back from there.
+        """
         self._open()
         self.journal.state = self.refolded()
         self.journal._met_us = self.state.latest_us
+        self.record(LOG_STREAM, NodeStarted(at_us=self.time_us, node_id="node", version="0"))
         ends = _releases(self.journal, self.time_us)
         if ends:
             self.journal.record(ends)

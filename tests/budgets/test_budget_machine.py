@@ -251,8 +251,7 @@ class BudgetMachine(BudgetWorld):
         cost = event.cost_nano_usd or 0
         assert cost <= (out.quote.bound or 0) or not any(budget.is_hard for budget, _ in out.held)
         if cost:
-            out.held = [(budget, self._count(budget, 0)) for budget, _ in out.held]
-            self._settle(out, cost)
+            self._settle_late(out, cost)
         del self.out[stream]
         self._record(stream, event)
 

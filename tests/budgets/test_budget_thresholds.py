@@ -206,6 +206,23 @@ def test_what_is_due_is_looked_at_again_before_it_is_told():
     assert spender.told == [80]
 
 
+def test_what_was_told_is_not_told_again_in_the_place_of_what_is_due():
+    """Recovery reaches a threshold, and before anybody is told it is out of reach: a lower one was told."""
+    spender = Spender(period="hourly", rolling=True, alerts_percent=[50, 80])
+    spender.spend(3)
+    spender.node.time_us += HOUR_US // 2
+    spender.spend(3)
+    spender.dispatch(2)
+    assert spender.told == [50]
+    spender.node.restart()
+    assert spender.node.state.budgets.due
+    spender.node.time_us += HOUR_US // 2
+    stream = spender.dispatch(3)
+    assert spender.told == [50]
+    spender.spend(3, stream)
+    assert spender.told == [50, 80]
+
+
 @pytest.mark.parametrize(("period", "fields"), [("hourly", {"rolling": True}), ("total", {})])
 def test_a_window_without_an_end_is_told_as_such(period, fields):
     """A rolling one moves on, a total is for ever."""

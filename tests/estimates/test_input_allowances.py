@@ -57,6 +57,14 @@ class TestWhatIsBounded:
         raw = body({"type": "tool_result", "content": [TEXT, {"type": "image", "source": {}}]})
         assert bound(raw) == len(raw) + TEMPLATE_TOKENS + PICTURE_TOKENS
 
+    def test_pictures_in_the_outputs_of_functions(self):
+        """They are parts of an item of the input, or of a message."""
+        outputs = [{"type": "input_text", "text": "a"}, {"type": "input_image"}]
+        raw = body(input=[{"type": "function_call_output", "call_id": "c", "output": outputs}])
+        assert bound(raw) == len(raw) + TEMPLATE_TOKENS + PICTURE_TOKENS
+        raw = body(messages=[{"role": "tool", "output": outputs}])
+        assert bound(raw) == len(raw) + TEMPLATE_TOKENS + PICTURE_TOKENS
+
     def test_embeddings_and_completions(self):
         """No template is put around them, and tokens that are sent as numbers have a byte at least."""
         for given_input in ("text", ["a", "b"], [1, 2, 3], [[1, 2], [3]]):

@@ -52,10 +52,11 @@ class Steps:
         passage = walk.passage
         self._record.append(passage, decided)
         chosen = decided.chosen
-        provider = self._world.journal.state.providers[chosen.provider_id]
+        state = self._world.journal.state
+        provider = state.providers[chosen.provider_id]
         passage.attempt += 1
         passage.decision = decided
-        passage.offer = provider.models.get(decided.model)
+        passage.offer = provider.models.get(decided.model).priced_at(state.latest_us)
         passage.is_calling = True
         walk.wait_until_us = None
 
