@@ -17,7 +17,7 @@ from apikeyrouter.adapters.prices.genai_book import packaged_book
 from apikeyrouter.adapters.proof.opening import Sealing, open_sealing
 from apikeyrouter.adapters.providers.openai import OpenAIAdapter
 from apikeyrouter.adapters.providers.transport import Deadlines
-from apikeyrouter.adapters.retention.opening import forgetting_reports, open_shelf
+from apikeyrouter.adapters.retention.opening import forgetting_reports, open_shelf, whole_log
 from apikeyrouter.adapters.snapshots.opening import open_snapshots
 from apikeyrouter.adapters.telemetry.metrics import Metrics
 from apikeyrouter.adapters.tokens import count_tokens
@@ -37,7 +37,6 @@ from apikeyrouter.application.proof.standing import SealStanding
 from apikeyrouter.application.providers import ProviderRegistry
 from apikeyrouter.application.recover import start_node, stop_node
 from apikeyrouter.application.retention.dropping import Dropping
-from apikeyrouter.application.retention.gaps import note_partial_fold
 from apikeyrouter.application.retention.retaining import Retaining
 from apikeyrouter.application.route_request import RouteRequest
 from apikeyrouter.application.snapshots.ports import Snapshots
@@ -144,9 +143,15 @@ async def _wire(
     metrics = Metrics()
     vault = SealedVault.open(settings, heard=heard)
     snapshots = await asyncio.to_thread(open_snapshots, settings)
-    journal = Journal(log, clock, node_id, waited=metrics.observe_append, snapshots=snapshots)
+    journal = Journal(
+        log,
+        clock,
+        node_id,
+        waited=metrics.observe_append,
+        snapshots=snapshots,
+        past=whole_log(settings, log),
+    )
     await journal.open()
-    await asyncio.to_thread(note_partial_fold, log, journal.state.retention, journal.base)
     taker = SnapshotTaker(journal, snapshots)
     taker.start()
     metrics.follow(await asyncio.to_thread(journal.history_of_keys))

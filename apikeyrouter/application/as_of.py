@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from apikeyrouter.application.ports import EventReader
-from apikeyrouter.application.snapshots.folding import folded
+from apikeyrouter.application.retention.gaps import retention_of
+from apikeyrouter.application.snapshots.folding import folded, is_outlived
 from apikeyrouter.application.snapshots.ports import NO_SNAPSHOTS, Snapshots
 from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.domain.state import RouterState
@@ -42,12 +43,22 @@ def state_at(reader: EventReader, moment: Moment, snapshots: Snapshots = NO_SNAP
     """
     if moment.position is not None:
         return _behind(reader, moment.position, snapshots)
-    base, state = snapshots.nearest(at_us=moment.at_us) or (0, RouterState())
-    for recorded in reader.read(after=base):
-        if recorded.event.at_us > moment.at_us:
+    state = _at(reader, moment.at_us, None, snapshots)
+    for refold in reversed(retention_of(reader).refolds):
+        if state.position <= refold.behind:  # it was not folded anew yet: what had left it counts
+            state = _at(reader, moment.at_us, refold.behind, snapshots)
+    state.advance(moment.at_us)
+    return state
+
+
+def _at(reader: EventReader, at_us: int, until: int | None, snapshots: Snapshots) -> RouterState:
+    base, state = snapshots.nearest(until, at_us=at_us) or (0, RouterState())
+    if base and is_outlived(reader, base, until):
+        base, state = 0, RouterState()
+    for recorded in reader.read(after=base, until=until):
+        if recorded.event.at_us > at_us:
             break
         state.evolve(*recorded)
-    state.advance(moment.at_us)
     return state
 
 

@@ -9,18 +9,20 @@ import contextlib
 from collections.abc import Callable, Sequence
 
 from apikeyrouter.application.notices import notices
-from apikeyrouter.application.ports import Clock, EventLog
-from apikeyrouter.application.snapshots.folding import folded_on
+from apikeyrouter.application.ports import Clock, EventLog, EventReader
+from apikeyrouter.application.snapshots.folding import present
 from apikeyrouter.application.snapshots.ports import NO_SNAPSHOTS, Snapshots
 from apikeyrouter.domain.events import (
     CATALOGUE_STREAM,
     LOG_STREAM,
+    RETENTION_STREAM,
     AttemptFailed,
     ClockSteppedBack,
     Event,
     LogRecovered,
     NewEvent,
     Recorded,
+    StateRefolded,
     key_stream,
 )
 from apikeyrouter.domain.models.system_error import LogUnavailableError
@@ -41,9 +43,15 @@ class Journal:
         *,
         waited: Callable[[int], None] = lambda _us: None,
         snapshots: Snapshots = NO_SNAPSHOTS,
+        past: EventReader | None = None,
     ) -> None:
-        """Wire the journal; `waited` is told how many microseconds each wait for durability took."""
+        """Wire the journal; `waited` is told how many microseconds each wait for durability took.
+
+        `past` reads the log with what has left it; None where nothing ever does.
+        """
         self.log = log
+        self._past = past or log
+        self._without = 0
         self._waited = waited
         self.state = RouterState()
         self.ready = False
@@ -64,6 +72,9 @@ class Journal:
         self.state = await asyncio.to_thread(self._fold)
         self._met_us = self._recorded_us = self.state.latest_us
         self.ready = True
+        refolded = self._refolded(self.state)
+        if refolded:
+            await self.settled(self.record(refolded))
 
     @property
     def exact(self) -> bool:
@@ -174,7 +185,7 @@ class Journal:
             for version, event in enumerate(events, state.open_requests[stream].version + 1)
         ]
         restored = NewEvent(LOG_STREAM, state.next_version(LOG_STREAM), recovered)
-        events = self._flagged([*owed, restored])
+        events = self._flagged([*self._refolded(state), *owed, restored])
         durable = self.log.append(events)
         state.apply(events)
         self._met_us = self._recorded_us = state.latest_us
@@ -205,8 +216,22 @@ class Journal:
         flag = ClockSteppedBack(at_us=state.latest_us, node_id=self._node_id, by_us=by_us)
         return NewEvent(LOG_STREAM, state.next_version(LOG_STREAM), flag)
 
+    def _refolded(self, state: RouterState) -> list[NewEvent]:
+        """Tell replays before anything is decided that the state does without what left the log."""
+        if not self._without:
+            return []
+        at_us, version = self._clock.now_us(), state.next_version(RETENTION_STREAM)
+        told = StateRefolded(at_us=at_us, node_id=self._node_id, behind=state.position, events=self._without)
+        return [NewEvent(RETENTION_STREAM, version, told)]
+
     def _fold(self) -> RouterState:
-        self.base, state = folded_on(self.log, self._snapshots)
+        self.base, state, self._without, reason = present(self._past, self.log, self._snapshots)
+        if self._without:
+            notices().warning(
+                "folded_without_archived_requests",
+                reason=reason,
+                hint="money and quotas are exact; averages of latency, success and demand begin anew",
+            )
         return state
 
 

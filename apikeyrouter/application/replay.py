@@ -1,10 +1,14 @@
 """Make recorded decisions again from the log and compare the bytes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import msgspec
 
+from apikeyrouter.application.retention.gaps import ArchivedError
+from apikeyrouter.application.retention.ports import Past
+from apikeyrouter.application.snapshots.folding import is_outlived
+from apikeyrouter.application.snapshots.ports import NO_SNAPSHOTS, Snapshots
 from apikeyrouter.domain.events import Event, Recorded, RouteDecided, RouteRefused, canonical_bytes
 from apikeyrouter.domain.questions import RouteQuestion
 from apikeyrouter.domain.routing import RULES, decide
@@ -34,7 +38,8 @@ class Verification(msgspec.Struct, frozen=True):
     """What a verification found; only the first differences are listed, all are counted.
 
     `events` counts what was folded, the decisions those that were made again. `by_former_rules` counts
-    decisions of an earlier version, which today's rules cannot make again.
+    decisions of an earlier version, which today's rules cannot make again. `base` is the position of the
+    snapshot that folding went on from, 0 where it began with the first event.
     """
 
     events: int
@@ -42,6 +47,7 @@ class Verification(msgspec.Struct, frozen=True):
     different: int
     by_former_rules: int
     differences: tuple[Difference, ...]
+    base: int = 0
 
     @property
     def identical(self) -> bool:
@@ -49,13 +55,20 @@ class Verification(msgspec.Struct, frozen=True):
         return self.different == 0
 
 
-def verify(events: Iterable[Recorded], *, first: int = 1, last: int | None = None) -> Verification:
+def verify(
+    events: Iterable[Recorded],
+    *,
+    first: int = 1,
+    last: int | None = None,
+    state: RouterState | None = None,
+) -> Verification:
     """Fold the log and decide again at every recorded decision from position `first` to `last`.
 
-    `events` are the whole log in order, for a state has no other beginning. What is kept meanwhile does not
-    grow with their number.
+    `events` are the whole log in order, or those behind a `state` that was kept. What is kept meanwhile does
+    not grow with their number.
     """
-    state = RouterState()
+    state = state or RouterState()
+    base = state.position
     counted = decisions = different = by_former_rules = 0
     listed: list[Difference] = []
     for recorded in events:
@@ -74,7 +87,39 @@ def verify(events: Iterable[Recorded], *, first: int = 1, last: int | None = Non
                     listed.append(difference(recorded, again))
         state.evolve(*recorded)
         counted += 1
-    return Verification(counted, decisions, different, by_former_rules, tuple(listed))
+    return Verification(counted, decisions, different, by_former_rules, tuple(listed), base)
+
+
+def verify_past(
+    past: Past,
+    *,
+    first: int,
+    last: int,
+    heard: Callable[[Iterable[Recorded], int], Iterable[Recorded]] = lambda events, _first: events,
+    snapshots: Snapshots = NO_SNAPSHOTS,
+) -> Verification:
+    """Verify a range of a log, each stretch from what its own states were folded from.
+
+    `heard` is given the events of each stretch on their way, and where the stretch begins. A snapshot is gone
+    on from only where what came before is away; raises `ArchivedError` where there is none either.
+    """
+    parts = []
+    for begin, end in past.stretches(first, last):
+        state, events = _whole(past, begin, end, snapshots)
+        parts.append(verify(heard(events, begin), first=begin, last=end, state=state))
+    return together(parts)
+
+
+def _whole(
+    past: Past, first: int, last: int, snapshots: Snapshots
+) -> tuple[RouterState | None, Iterator[Recorded]]:
+    try:
+        return None, past.read(until=last)
+    except ArchivedError:
+        base, state = snapshots.nearest(first - 1) or (0, None)
+        if state is None or is_outlived(past, base, first):
+            raise
+        return state, past.read(after=base, until=last)
 
 
 def parts_of(first: int, last: int, workers: int) -> list[tuple[int, int]]:
@@ -93,6 +138,7 @@ def together(parts: Sequence[Verification]) -> Verification:
         different=sum(part.different for part in parts),
         by_former_rules=sum(part.by_former_rules for part in parts),
         differences=tuple(differences[:MOST_DIFFERENCES]),
+        base=max((part.base for part in parts), default=0),
     )
 
 

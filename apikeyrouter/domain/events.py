@@ -97,6 +97,7 @@ from apikeyrouter.domain.vocabulary.retention import (
     RetentionSet,
     SegmentDropped,
     SegmentRemoved,
+    StateRefolded,
 )
 from apikeyrouter.domain.vocabulary.shape import (
     Event,
@@ -182,6 +183,7 @@ __all__ = [
     "SegmentDropped",
     "SegmentRemoved",
     "Shortfall",
+    "StateRefolded",
     "SubjectErased",
     "budget_stream",
     "canonical_bytes",
@@ -241,6 +243,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
     "hold.released.v1": LegalHoldReleased,
     "segment.dropped.v1": SegmentDropped,
     "segment.removed.v1": SegmentRemoved,
+    "state.refolded.v1": StateRefolded,
     "client.capture_set.v1": CaptureSet,
     "payload.captured.v1": PayloadCaptured,
     "payload.lost.v1": PayloadLost,

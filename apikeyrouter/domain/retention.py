@@ -10,12 +10,20 @@ import msgspec
 
 from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.domain.positions import Positions, Run, runs_of
-from apikeyrouter.domain.vocabulary.retention import RetentionSet, SegmentDropped, SegmentRemoved
+from apikeyrouter.domain.vocabulary.retention import (
+    RetentionSet,
+    SegmentDropped,
+    SegmentRemoved,
+    StateRefolded,
+)
 from apikeyrouter.domain.vocabulary.shape import Event, EventRef
 from apikeyrouter.domain.windows import DAY_US, SECOND_US
 
 if TYPE_CHECKING:
     from apikeyrouter.domain.state import RouterState
+
+Told = RetentionSet | SegmentDropped | SegmentRemoved | StateRefolded
+"""What the log says of its own retention."""
 
 LEAST_KEEP_US = DAY_US
 MOST_KEEP_US = 36_525 * DAY_US
@@ -54,6 +62,13 @@ class Segment(msgspec.Struct, frozen=True):
         return Positions(self.runs())
 
 
+class Refold(msgspec.Struct, frozen=True):
+    """Behind the event at `behind`, a node began with a fold that left out the first so many segments."""
+
+    behind: int
+    segments: int
+
+
 class Retention:
     """The policy in force, and every segment that has left the log. `removing` names those still at it."""
 
@@ -62,6 +77,7 @@ class Retention:
         self.segments: list[Segment] = []
         self.dropped = Positions()
         self.removing: dict[str, Segment] = {}
+        self.refolds: list[Refold] = []
 
     @property
     def base(self) -> int:
@@ -83,6 +99,30 @@ class Retention:
             if one.told.last > after and (until is None or one.positions().within(after + 1, until))
         ]
 
+    def refold_before(self, position: int | None) -> Refold | None:
+        """Return the last refold that the state at a position comes from; None: it comes from all events."""
+        for refold in reversed(self.refolds):
+            if position is None or refold.behind < position:
+                return refold
+        return None
+
+    def left_out_of(self, refold: Refold | None) -> list[Segment]:
+        """Return the segments that a refold did without."""
+        return [] if refold is None else self.segments[: refold.segments]
+
+    def stretches(self, first: int, last: int) -> list[Run]:
+        """Cut a range behind every refold: within each part, one state grows from event to event."""
+        ends = [refold.behind for refold in self.refolds if first <= refold.behind < last]
+        return [*zip([first, *(end + 1 for end in ends)], [*ends, last], strict=True)]
+
+    def is_whole(self, after: int, until: int) -> bool:
+        """Tell whether what the log has in `after < position <= until` is all that states there come from."""
+        began_anew = after > 0 and any(after <= refold.behind < until for refold in self.refolds)
+        if self.removing or began_anew:
+            return False
+        left_out = self.left_out_of(self.refold_before(until))
+        return all(one in left_out for one in self.between(after, until))
+
     def within(self, since_us: int | None, until_us: int | None) -> list[Segment]:
         """Return the segments that hold events from `since_us <= time < until_us`, or may."""
         return [
@@ -97,7 +137,7 @@ class Retention:
         made_us = born_us(request_id)
         return [] if made_us is None else self.within(made_us - BIRTH_SLACK_US, made_us + BIRTH_SLACK_US)
 
-    def take(self, event: RetentionSet | SegmentDropped | SegmentRemoved, ref: EventRef) -> None:
+    def take(self, event: Told, ref: EventRef) -> None:
         """Take in what happened."""
         match event:
             case RetentionSet():
@@ -109,6 +149,8 @@ class Retention:
                 self.dropped = Positions([*self.dropped.runs(), *segment.runs()])
             case SegmentRemoved():
                 self.removing.pop(event.segment, None)
+            case StateRefolded():
+                self.refolds.append(Refold(event.behind, len(self.segments)))
 
 
 def set_retention(keep_us: int | None, *, at_us: int, actor: str) -> RetentionSet:
@@ -143,9 +185,7 @@ def born_us(request_id: str) -> int | None:
     return None if made is None else int(made[1], 16) * 1000
 
 
-def _taken(
-    state: "RouterState", stream: str, version: int, event: RetentionSet | SegmentDropped | SegmentRemoved
-) -> None:
+def _taken(state: "RouterState", stream: str, version: int, event: Told) -> None:
     state.retention.take(event, EventRef(stream, version))
 
 
@@ -153,4 +193,5 @@ RETENTION_FOLDS: dict[type[Event], Callable[["RouterState", str, int, Any], None
     RetentionSet: _taken,
     SegmentDropped: _taken,
     SegmentRemoved: _taken,
+    StateRefolded: _taken,
 }

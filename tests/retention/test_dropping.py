@@ -31,16 +31,16 @@ class TestAnOldLog:
             assert not node.state.retention.segments
         assert not whole.with_name("log.db.segments").exists()
 
-    async def test_a_start_without_a_snapshot_says_what_begins_anew(self, log, calendar):
-        """The pinned snapshot at the base gives the exact state; without it operators are told."""
-        snapshots = log.with_name("log.db.snapshots")
+    async def test_a_start_without_snapshot_and_segment_says_what_begins_anew(self, log, calendar):
+        """The pinned snapshot at the base gives the exact state; without both operators are told."""
+        snapshots, segments = log.with_name("log.db.snapshots"), log.with_name("log.db.segments")
         assert [path.suffix for path in snapshots.iterdir()] == [".pinned"]
         for is_told in (False, True):
             with capture_logs() as lines:
                 async with living(log) as node:
                     assert (node.journal.base == 0) == is_told
             assert any(one["event"] == "folded_without_archived_requests" for one in lines) == is_told
-            for path in snapshots.iterdir():
+            for path in [*snapshots.iterdir(), *segments.iterdir()]:
                 path.unlink()
 
 

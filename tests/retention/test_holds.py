@@ -12,7 +12,7 @@ from apikeyrouter.domain.holds import HoldAsked, Holds, HoldScope, place, releas
 from apikeyrouter.domain.models.system_error import ConflictError, InvalidRequestError, NotFoundError
 from apikeyrouter.domain.vocabulary.shape import EventRef
 
-NAMES = st.sampled_from(("acme", "zenith"))
+NAMES = st.sampled_from(("a" * 32, "b" * 32))
 TIMES = st.none() | st.integers(0, 20)
 REF = EventRef("retention", 1)
 
@@ -66,6 +66,7 @@ class TestWhatAHoldCovers:
             {"scope": "client"},
             {"scope": "client", "scope_id": " "},
             {"scope": "client", "scope_id": "a\nb"},
+            {"scope": "subject", "scope_id": "a-person-by-name"},
             {"scope": "everything", "scope_id": "acme"},
             {"scope": "period"},
             {"scope": "period", "since_us": 5, "until_us": 5},

@@ -74,6 +74,21 @@ class TestFromPolicyToArchive:
         found = json.loads(done.stdout)
         assert (found["verified"], found["kind"], found["events"]) == (True, "segment", 48)
 
+    def test_a_log_is_told_from_its_archive(self, whole, tmp_path):
+        """Where only segments are missing or damaged, nobody is told that the log was changed."""
+        run("retention", "set", "30d", log=whole)
+        [name] = told("retention", "apply", log=whole)["segments"]
+        here = whole.with_name("log.db.segments")
+        good = run("verify", "--archive", str(here), log=whole).stdout
+        assert "1 segments verified" in good
+        missing = run("verify", "--archive", str(tmp_path), log=whole, code=1).stdout
+        assert "the log is what was sealed, its archive is not" in missing
+        assert "0 segments verified" in missing
+        (here / name).write_bytes((here / name).read_bytes()[:900])
+        damaged = run("verify", "--archive", str(here), log=whole, code=1).stdout
+        assert "take another copy" in " ".join(damaged.split())
+        assert "not what was sealed" not in damaged
+
 
 class TestEvents:
     def test_a_listing_says_what_is_left_out(self, log):

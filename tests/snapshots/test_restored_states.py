@@ -11,6 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from same_states import again, differences
 from small_node import SmallNode
 from test_budget_machine import BudgetMachine
+from test_budget_thresholds import Spender
+from test_late_settlements import broken_off
 
 from apikeyrouter.adapters.prices.genai_book import packaged_book
 from apikeyrouter.application.replay import decide_again, verify
@@ -192,7 +194,6 @@ RestoredBudgets.TestCase.settings = settings(
     max_examples=25,
     stateful_step_count=40,
     deadline=None,
-    derandomize=True,  # looking for new sequences of budgets is the other machine's business
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestStatesUnderAnySequence = SnapshotMachine.TestCase
@@ -236,3 +237,16 @@ def test_what_comes_back_is_written_to_the_same_bytes(zone):
     restored = again(node.state).budgets.by_id["b"].terms
     assert canonical_bytes(restored) == canonical_bytes(terms)
     assert (b"zone" in canonical_bytes(restored)) == (zone is not BudgetTerms.__struct_defaults__[3])
+
+
+def test_what_turns_up_after_an_attempt_was_freed_finds_its_place_in_a_restored_window():
+    """A snapshot between the two ends of a broken stream: what it cost leaves the window when it should."""
+    spender = Spender(period="hourly", rolling=True, mode="hard")
+    stream = spender.dispatch(9)
+    freed, ended = broken_off(spender, 8)
+    spender.node.record_of_request(stream, freed)
+    spender.node.journal.state = again(spender.node.state)
+    spender.node.record_of_request(stream, ended)
+    assert differences(spender.node.state, spender.node.refolded()) == []
+    spender.node.state.advance(spender.node.time_us + 3_600_000_000)
+    assert spender.node.state.budgets.remaining(0) == spender.budget.limit_nano_usd

@@ -16,7 +16,7 @@ from apikeyrouter.domain.retention import Segment
 
 
 def check_archive(evidence: Evidence, folder: Path) -> tuple[int, list[Finding]]:
-    """Return how many segments were verified, and what is wrong with any."""
+    """Return how many segments there should be, and what is wrong with any: one finding for each."""
     findings = []
     segments = dropped_from(evidence).look()
     for segment in segments:

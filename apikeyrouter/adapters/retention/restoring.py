@@ -64,7 +64,11 @@ def _matched(segments: list[Segment], files: list[Path]) -> list[tuple[Segment, 
     by_name = {segment.name: segment for segment in segments}
     unknown = [file.name for file in files if file.name not in by_name]
     if unknown:
-        raise InvalidRequestError(f"the log records no segment {unknown[0][:120]}", param="segment")
+        raise InvalidRequestError(
+            f"the log records no segment {unknown[0][:120]}: `apikeyrouter retention status` names those"
+            " that it does",
+            param="segment",
+        )
     return [(by_name[file.name], file) for file in dict.fromkeys(files)]
 
 

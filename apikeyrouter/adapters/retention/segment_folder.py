@@ -73,7 +73,8 @@ def read_segment(
     except offline.RejectedError as error:
         raise ConflictError(f"{path.name} is no segment of this log: {error}") from None
     except Exception as error:  # noqa: BLE001 - a damaged archive fails in many ways, all of them mean the same
-        raise ConflictError(f"{path.name} cannot be read: {type(error).__name__}") from None
+        why = f"{path.name} is damaged ({type(error).__name__}): take another copy of it"
+        raise ConflictError(why) from None
     if digest not in {None, found}:
         raise ConflictError(f"{path.name} is not the file that was recorded: its hash is another")
     if told["kind"] != "segment":

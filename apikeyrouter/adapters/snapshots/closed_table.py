@@ -31,7 +31,7 @@ from apikeyrouter.domain.quotas import Quotas, Share
 from apikeyrouter.domain.reconciliation import Accuracy, Reconciliation, Source
 from apikeyrouter.domain.reliability import Bin, Scored
 from apikeyrouter.domain.request_folds import OpenRequest
-from apikeyrouter.domain.retention import Retention, Segment
+from apikeyrouter.domain.retention import Refold, Retention, Segment
 from apikeyrouter.domain.state import RouterState
 from apikeyrouter.domain.vocabulary.payloads import CaptureSet, DoomedSubject, ErasureStarted
 from apikeyrouter.domain.vocabulary.retention import SegmentDropped
@@ -72,6 +72,7 @@ CLASSES: tuple[type, ...] = (
     Purse,
     Quotas,
     Reconciliation,
+    Refold,
     Retention,
     RouteDecided,
     RouterState,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from apikeyrouter.adapters.workers.processes import Passed, in_processes
 from apikeyrouter.adapters.workers.reading import telling, whole_log
-from apikeyrouter.application.replay import Verification, parts_of, together, verify
+from apikeyrouter.application.replay import Verification, parts_of, together, verify_past
 
 LEAST_POSITIONS_A_WORKER = 40_000
 """Measured: starting a process costs as much as verifying 25,000 events."""
@@ -33,5 +33,11 @@ def verify_in_processes(path: Path, first: int, last: int, workers: int, passed:
 
 
 def _verify(part: Range, passed: Passed) -> Verification:
-    events = whole_log(part.path).read(until=part.last)
-    return verify(telling(events, passed, part.untold), first=part.first, last=part.last)
+    return verify_past(
+        whole_log(part.path),
+        first=part.first,
+        last=part.last,
+        heard=lambda events, begin: telling(
+            events, passed, part.untold if begin == part.first else begin - 1
+        ),
+    )

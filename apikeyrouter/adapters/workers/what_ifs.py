@@ -42,6 +42,6 @@ def what_if_in_processes(
 
 
 def _run(part: Runs, passed: Passed) -> Comparison:
-    events = whole_log(part.path).read(until=part.until)
+    events = whole_log(part.path).read(until=part.until, as_of=part.stretch.first)
     heard = telling(events, passed) if part.tells else events
     return what_if(heard, part.change, part.stretch, part.seeds)

@@ -7,6 +7,7 @@ from apikeyrouter.domain.events import (
     NodeStarted,
     NodeStopped,
     Recorded,
+    StateRefolded,
 )
 
 NODES = Table(
@@ -40,6 +41,10 @@ def _stepped_back(place: Recorded, event: ClockSteppedBack) -> list[Change]:
     return [_node(place, event.node_id, "clock_stepped_back", f"by {event.by_us} us")]
 
 
+def _refolded(place: Recorded, event: StateRefolded) -> list[Change]:
+    return [_node(place, event.node_id, "state_refolded", f"without {event.events} archived events")]
+
+
 def _node(place: Recorded, node_id: str, change: str, detail: str | None) -> Change:
     return _NODE, (place.position, place.version, place.event.at_us, node_id, change, detail)
 
@@ -53,5 +58,6 @@ MODEL = ReadModel(
         NodeStopped: _stopped,
         LogRecovered: _recovered,
         ClockSteppedBack: _stepped_back,
+        StateRefolded: _refolded,
     },
 )

@@ -175,7 +175,7 @@ def chooser_for(
     return Chooser(
         cut,
         state.holds,
-        still_open=frozenset(state.open_requests),
+        still_open=frozenset({*state.open_requests, *map(request_stream, state.payloads.due)}),
         subject_of=subject_of,
         most_events=most_events,
     )

@@ -161,14 +161,14 @@ class Dropping:
         """See that money and quotas come out the same; return the last whole state before the base."""
         kept: list[Frozen] = []
         leaving, snapshots, log = choice.positions(), self._snapshots, self._journal.log
-        dropped = self._journal.state.retention.dropped
+        retention = self._journal.state.retention
 
         now_us = self._clock.now_us()
 
         def work() -> str | None:
             whole = None if snapshots is None else snapshots.nearest(choice.last)
             since = 0 if whole is None else whole[0]
-            is_exact = not dropped.within(since + 1, choice.last)
+            is_exact = retention.is_whole(since, choice.last)
             rehearsed = rehearse(
                 log,
                 leaving,

@@ -2,18 +2,15 @@
 
 from collections.abc import Iterable
 
-from apikeyrouter.application.notices import notices
 from apikeyrouter.application.ports import EventReader
+from apikeyrouter.application.retention.ports import Past
 from apikeyrouter.domain.events import (
     RETENTION_STREAM,
     EventRef,
-    RetentionSet,
-    SegmentDropped,
-    SegmentRemoved,
     request_stream,
 )
-from apikeyrouter.domain.models.system_error import NotFoundError
-from apikeyrouter.domain.retention import Retention, Segment
+from apikeyrouter.domain.models.system_error import ConflictError, NotFoundError
+from apikeyrouter.domain.retention import Retention, Segment, Told
 
 MOST_NAMED = 5
 _REQUESTS = request_stream("")
@@ -33,7 +30,7 @@ def retention_of(reader: EventReader, until: int | None = None) -> Retention:
         event, ref = recorded.event, EventRef(recorded.stream, recorded.version)
         if until is not None and recorded.position > until:
             break
-        if isinstance(event, RetentionSet | SegmentDropped | SegmentRemoved):
+        if isinstance(event, Told):
             retention.take(event, ref)
     return retention
 
@@ -85,12 +82,14 @@ def archived_names(reader: EventReader, streams: Iterable[str]) -> tuple[str, ..
     return tuple(sorted(found))
 
 
-def note_partial_fold(reader: EventReader, retention: Retention, after: int) -> None:
-    """Tell operators if a state was folded from what is left, not from a snapshot behind all that is gone."""
-    if retention.segments and missing_segments(reader, after):
-        notices().warning(
-            "folded_without_archived_requests",
-            hint="money and quotas are exact; averages of latency, success and demand begin anew",
+def refuse_cut(past: Past, first: int, last: int) -> None:
+    """Raise `ConflictError` if a node began anew within a range, so that no one world reaches across it."""
+    (_, end), *others = past.stretches(first, last)
+    if others:
+        raise ConflictError(
+            f"behind position {end} a node began without what had been archived, so its state did not grow"
+            f" from what came before: ask up to there (--to {end}), or from there on (--from {end + 1})",
+            param="from",
         )
 
 

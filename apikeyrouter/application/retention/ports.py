@@ -1,11 +1,31 @@
 """What retention needs from the world."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from apikeyrouter.domain.events import SegmentDropped
+from apikeyrouter.application.ports import EventReader
+from apikeyrouter.domain.events import Recorded, SegmentDropped
 from apikeyrouter.domain.positions import Positions, Run
+
+
+class Past(EventReader, Protocol):
+    """Read a log with what has left it: the very events that a state of it is a fold of.
+
+    A node that began while segments were away folded what was left, and said so by `StateRefolded`; from
+    there on, its states are folds without what those segments hold.
+    """
+
+    def read(
+        self, after: int = 0, until: int | None = None, *, as_of: int | None = None
+    ) -> Iterator[Recorded]:
+        """Yield the events with `after < position <= until` that the state at `as_of` is a fold of.
+
+        `as_of` is `until` where it is not given. Raises `ArchivedError` if some of them are not at hand.
+        """
+
+    def stretches(self, first: int, last: int) -> list[Run]:
+        """Cut a range into those within which one state grows from event to event."""
 
 
 class Laid(NamedTuple):

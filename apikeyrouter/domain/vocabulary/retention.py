@@ -64,3 +64,15 @@ class SegmentRemoved(Event, frozen=True, kw_only=True, gc=False):
     """The rows of a dropped segment are gone from the file, and what they left in it is overwritten."""
 
     segment: str
+
+
+class StateRefolded(Event, frozen=True, kw_only=True, gc=False):
+    """A node began with a state that is a fold of what was left: the archived requests were not at hand.
+
+    The state behind the event at `behind` was folded without any position that was dropped by then, `events`
+    of them. Money and quotas are the same; averages of latency, success and demand are not.
+    """
+
+    node_id: str
+    behind: int
+    events: int

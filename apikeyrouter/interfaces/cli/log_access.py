@@ -25,18 +25,27 @@ def log_file(settings: "RouterSettings") -> Path:
     return settings.database_path
 
 
-def open_reader(database: str | None) -> "SqliteReader":
-    """Open the log for reading, or say that there is none."""
-    from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader
-    from apikeyrouter.interfaces.cli.options import settings_from
-
-    path = log_file(settings_from(database_url=database))
+def existing_log(settings: "RouterSettings") -> Path:
+    """Return the log's file, or say that there is none."""
+    path = log_file(settings)
+    if path.is_dir():
+        raise NotFoundError(
+            f"{os.path.realpath(path)} is a folder: name the log's file in it with --database"
+        )
     if not path.exists():
         raise NotFoundError(
             f"there is no log at {os.path.realpath(path)}: start one with `apikeyrouter serve`, or name"
             " another file with --database"
         )
-    return SqliteReader(path)
+    return path
+
+
+def open_reader(database: str | None) -> "SqliteReader":
+    """Open the log for reading, or say that there is none."""
+    from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader
+    from apikeyrouter.interfaces.cli.options import settings_from
+
+    return SqliteReader(existing_log(settings_from(database_url=database)))
 
 
 def open_whole_log(database: str | None) -> "WholeLog":
@@ -49,9 +58,11 @@ def open_whole_log(database: str | None) -> "WholeLog":
 
 def folded(reader: "SqliteReader") -> "RouterState":
     """Return the state that the log's last event left."""
+    from apikeyrouter.adapters.retention.whole_log import WholeLog
     from apikeyrouter.application.snapshots import folding
 
-    return folding.folded(reader, snapshots_of(reader))
+    whole = WholeLog(reader, reader.path)
+    return folding.present(whole, reader, snapshots_of(reader)).state
 
 
 def snapshots_of(reader: "SqliteReader") -> "Snapshots":

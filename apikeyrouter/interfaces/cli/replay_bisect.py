@@ -54,6 +54,7 @@ def bisect(
 
     It is asked at 64 places of the stretch, then between the two around the last change, and so on.
     """
+    from apikeyrouter.application.retention.gaps import refuse_cut
     from apikeyrouter.application.turning_point import bisect as find
     from apikeyrouter.interfaces.bisections import bisection_view, made_up_question, recorded_question
     from apikeyrouter.interfaces.cli.log_access import open_reader, open_whole_log
@@ -68,9 +69,10 @@ def bisect(
     else:
         question = made_up_question(model or "", provider, objective)
     end = min(last or asked_at or reader.head(), reader.head())
+    refuse_cut(log, first, end)
     with progress("asking") as track:
         found = find(
-            lambda high: track(log.read(until=high), high),
+            lambda high: track(log.read(until=high, as_of=first), high),
             question,
             first=first,
             last=end,

@@ -37,8 +37,8 @@ def request(
     own = trail(reader, request_id).events
     until = min(end_of(own), reader.head())
     with progress("replaying") as track:
-        steps = retrace(track(log.read(until=until), until), own[0].stream, own)
-        again = reenact(track(log.read(until=until), until), own)
+        steps = retrace(track(log.read(until=until, as_of=own[0].position), until), own[0].stream, own)
+        again = reenact(track(log.read(until=until, as_of=own[0].position), until), own)
     told = replay_view(request_id, steps, again)
     if as_json:
         print_json(told)

@@ -38,10 +38,13 @@ def verify(
 ) -> None:
     """Decide every recorded decision again from the log, and compare the bytes; exit 1 if any differs.
 
-    The state is always folded from the beginning; --from and --to choose which decisions are compared.
+    The state is folded from the beginning; --from and --to choose which decisions are compared. Where
+    archived requests are not beside the log, it is folded on from a snapshot behind them, if one fits.
     """
     import msgspec
 
+    if last is not None and first > last:
+        raise typer.BadParameter(f"nothing lies between {first} and {last}", param_hint="--from")
     verification = _verified(database, first, last, workers)
     if as_json:
         print_json({**msgspec.to_builtins(verification), "identical": verification.identical})
@@ -55,6 +58,10 @@ def show(verification: "Verification") -> None:
     """Say how many decisions came out the same, and where others did not."""
     page = console()
     page.print(outcome(verification))
+    if verification.base:
+        page.print(
+            f"What came before is archived elsewhere: folded on from the snapshot at {verification.base:,}."
+        )
     if verification.by_former_rules:
         page.print(
             f"{verification.by_former_rules:,} more were made by former rules and cannot be made again."
@@ -80,14 +87,20 @@ def outcome(verification: "Verification") -> str:
 def _verified(database: str | None, first: int, last: int | None, workers: int | None) -> "Verification":
     from apikeyrouter.adapters.workers.processes import processors
     from apikeyrouter.adapters.workers.verification import verify_in_processes, worth_sharing
-    from apikeyrouter.application.replay import verify as decide_again
-    from apikeyrouter.interfaces.cli.log_access import open_reader, open_whole_log
+    from apikeyrouter.application.replay import verify_past
+    from apikeyrouter.interfaces.cli.log_access import open_reader, open_whole_log, snapshots_of
 
-    reader = open_reader(database)
+    reader, past = open_reader(database), open_whole_log(database)
     end = reader.head() if last is None else min(last, reader.head())
     shared_by = workers or worth_sharing(first, end, processors())
-    if shared_by == 1:
+    if shared_by == 1 or not past.is_at_hand(first, end):
         with progress("replaying") as track:
-            return decide_again(track(open_whole_log(database).read(until=end), end), first=first, last=end)
+            return verify_past(
+                past,
+                first=first,
+                last=end,
+                heard=lambda events, _: track(events, end),
+                snapshots=snapshots_of(reader),
+            )
     with passing("replaying", end) as passed:
         return verify_in_processes(reader.path, first, end, shared_by, passed)

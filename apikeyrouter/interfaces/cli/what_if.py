@@ -114,6 +114,7 @@ def _compared(
 ) -> "Comparison":
     from apikeyrouter.adapters.workers.processes import processors
     from apikeyrouter.adapters.workers.what_ifs import what_if_in_processes, worth_sharing
+    from apikeyrouter.application.retention.gaps import refuse_cut
     from apikeyrouter.application.what_if import seeds_of
     from apikeyrouter.application.what_if import what_if as run_again
     from apikeyrouter.application.what_if.scripts import MOST_AHEAD
@@ -122,10 +123,12 @@ def _compared(
 
     reader = open_reader(database)
     end = reader.head() if stretch.last is None else min(stretch.last + MOST_AHEAD, reader.head())
+    log = open_whole_log(database)
+    refuse_cut(log, stretch.first, end if stretch.last is None else min(stretch.last, end))
     shared_by = workers or worth_sharing(end, len(seeds_of(change, stretch)), processors())
     if shared_by == 1:
         with progress("running again") as track:
-            return run_again(track(open_whole_log(database).read(until=end), end), change, stretch)
+            return run_again(track(log.read(until=end, as_of=stretch.first), end), change, stretch)
     with passing("running again", end) as passed:
         return what_if_in_processes(reader.path, end, change, stretch, workers=shared_by, passed=passed)
 
