@@ -1,5 +1,6 @@
 """Legal holds: what must be kept whatever its age, and whoever asks for its erasure."""
 
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 MOST_REASON_CHARS = 500
 MOST_NAME_CHARS = 200
+_PSEUDONYM = re.compile("[0-9a-f]{32}")
 
 
 class HoldScope(StrEnum):
@@ -143,7 +145,10 @@ def place(holds: Holds, asked: HoldAsked, *, hold_id: str, at_us: int, actor: st
 def release(holds: Holds, hold_id: str, *, at_us: int, actor: str, reason: str) -> LegalHoldReleased:
     """Decide to end a hold; raises `NotFoundError` if none of that id is in force."""
     if hold_id not in holds.by_id:
-        raise NotFoundError(f"no hold {hold_id[:64]!r} is in force", param="hold_id")
+        raise NotFoundError(
+            f"no hold {hold_id[:64]!r} is in force: `apikeyrouter retention hold list` names those that are",
+            param="hold_id",
+        )
     _check_text(reason, "reason", MOST_REASON_CHARS)
     return LegalHoldReleased(at_us=at_us, actor=actor, hold_id=hold_id, reason=reason)
 
@@ -153,13 +158,26 @@ def _check_scope(asked: HoldAsked) -> None:
         raise InvalidRequestError(f"a hold's scope is one of {', '.join(HoldScope)}", param="scope")
     if asked.scope in NAMED:
         _check_text(asked.scope_id, "scope_id", MOST_NAME_CHARS)
+        _check_pseudonym(asked)
     elif asked.scope_id is not None:
         raise InvalidRequestError(f"a hold on {asked.scope} names nobody", param="scope_id")
     since_us, until_us = asked.since_us, asked.until_us
     if asked.scope == HoldScope.Period and since_us is None and until_us is None:
         raise InvalidRequestError("a hold on a period says since when, or until when", param="since")
     if since_us is not None and until_us is not None and since_us >= until_us:
-        raise InvalidRequestError("the period of a hold ends behind its beginning", param="until")
+        raise InvalidRequestError(
+            "a hold ends behind its beginning: until must be later than since", param="until"
+        )
+
+
+def _check_pseudonym(asked: HoldAsked) -> None:
+    """Refuse a person's own name: it would cover nothing, and stand in the log."""
+    if asked.scope == HoldScope.Subject and _PSEUDONYM.fullmatch(asked.scope_id or "") is None:
+        raise InvalidRequestError(
+            "a subject is held by its pseudonym, 32 hexadecimal digits: `apikeyrouter payloads pseudonym`"
+            " tells it",
+            param="scope_id",
+        )
 
 
 def _check_text(text: str | None, param: str, most: int) -> None:

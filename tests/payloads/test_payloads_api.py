@@ -124,6 +124,8 @@ class TestRefusals:
             ("/payloads/erasures", {"subject": "ann"}),
             ("/payloads/erasures", {"client_id": "a", "reason": "\x00"}),
             ("/payloads/erasures", {"client_id": "a", "more": 1}),
+            ("/payloads/erasures", {"client_id": "a", "subject": ""}),
+            ("/payloads/pseudonym", {"client_id": "", "subject": "ann"}),
             ("/payloads/1/readings", {"reason": ""}),
         ],
     )

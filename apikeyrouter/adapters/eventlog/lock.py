@@ -39,7 +39,9 @@ class WriterLock:
             self._descriptor = os.open(lock_path(log_path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise ConfigurationError(
-                f"the event log {log_path} cannot be locked: {error.strerror}", param="database_url"
+                f"the event log {log_path} cannot be locked: {error.strerror}. Its folder must be there, and"
+                " this user must be allowed to write into it",
+                param="database_url",
             ) from error
         if not _acquire(self._descriptor):
             owner = _read_owner(self._descriptor)

@@ -110,7 +110,10 @@ class Erasing:
         erasure_id = erasure_id.removeprefix(erasure_stream(""))
         events = await asyncio.to_thread(self._reader.stream, erasure_stream(erasure_id))
         if not events or not isinstance(events[0].event, ErasureStarted):
-            raise NotFoundError(f"there is no erasure {erasure_id[:64]!r}", param="erasure_id")
+            raise NotFoundError(
+                f"there is no erasure {erasure_id[:64]!r}: `apikeyrouter payloads receipt` lists all",
+                param="erasure_id",
+            )
         return Erasure(erasure_id=erasure_id, events=tuple(events))
 
     def erasure_ids(self) -> list[str]:
@@ -195,4 +198,5 @@ def _erased(doomed: DoomedSubject, order: ErasureStarted, at_us: int) -> Subject
 
 def _nothing_of(client_id: str, person: str | None) -> str:
     whose = "this subject" if person is not None else "any subject"
-    return f"no bodies are kept of {whose} of client {client_id[:128]!r}"
+    named = f"{whose} of client {client_id[:128]!r}"
+    return f"no bodies are kept of {named}: `apikeyrouter payloads list` shows whose are"

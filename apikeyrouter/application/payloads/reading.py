@@ -8,7 +8,7 @@ import msgspec
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.payloads.capturing import Capturing
 from apikeyrouter.application.payloads.ports import Payload, PayloadStore
-from apikeyrouter.application.payloads.terms import checked_reason
+from apikeyrouter.application.payloads.terms import checked_client, checked_reason
 from apikeyrouter.application.ports import Clock, EventReader
 from apikeyrouter.domain.events import (
     NewEvent,
@@ -52,7 +52,7 @@ class Reading:
 
     def pseudonym(self, client_id: str, person: str | None) -> str:
         """Return the name under which a client's person, or the client itself, appears in events."""
-        return self._store.pseudonym(client_id, person)
+        return self._store.pseudonym(checked_client(client_id), person)
 
     async def listed(
         self,
@@ -110,5 +110,6 @@ class Reading:
             erasure_id = self._journal.state.payloads.erased.get(first.key_fingerprint)
             how = "they have expired, or are missing" if erasure_id is None else f"erasure {erasure_id}"
             return NotFoundError(f"the bodies of request {request_id} are gone: {how}", code="payload_gone")
-        why = f"no bodies are kept of a request {request_id[:64]!r}"
+        asked = repr(request_id[:64])
+        why = f"no bodies are kept of a request {asked}: `apikeyrouter payloads list` names the others"
         return NotFoundError(why, param="request_id", code="no_payload")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from apikeyrouter.domain.models.system_error import LogUnavailableError
 from apikeyrouter.domain.models.system_error import SystemError as RouterError
-from apikeyrouter.interfaces.cli.log_access import log_file
+from apikeyrouter.interfaces.cli.log_access import existing_log, log_file
 from apikeyrouter.interfaces.cli.options import settings_from
 from apikeyrouter.interfaces.cli.run_file import Run, running_server
 
@@ -48,7 +48,7 @@ class Management:
                 f"the server at {self._client.base_url} does not answer ({type(error).__name__}): it may be"
                 " starting or stopping; try again"
             ) from None
-        if response.is_error:
+        if not response.is_success:
             raise _refused(response)
         return response.json()
 
@@ -61,7 +61,7 @@ class OwnNode(NamedTuple):
 
 
 def manage(database: str | None, act: Callable[[Management], Awaitable[Result]]) -> Result:
-    """Run one act of management to its end."""
+    """Run one act of management to its end; where there is no log yet, it begins one."""
     settings = settings_from(database_url=database)
 
     async def run() -> Result:
@@ -69,6 +69,12 @@ def manage(database: str | None, act: Callable[[Management], Awaitable[Result]])
             return await act(management)
 
     return asyncio.run(run())
+
+
+def manage_existing(database: str | None, act: Callable[[Management], Awaitable[Result]]) -> Result:
+    """Run one act on what a log has already, or say that there is none: a new one would know nothing."""
+    existing_log(settings_from(database_url=database))
+    return manage(database, act)
 
 
 @contextlib.asynccontextmanager

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from apikeyrouter.interfaces.cli.options import AsJson, Database
-from apikeyrouter.interfaces.cli.payload_options import Client, Reason, Subject, person_named
+from apikeyrouter.interfaces.cli.payload_options import Client, Reason, Subject, id_in_path, person_named
 from apikeyrouter.interfaces.cli.payload_tables import show_check, show_receipt
 from apikeyrouter.interfaces.cli.screen import console, print_json
 
@@ -29,7 +29,7 @@ def erase(
     as_json: AsJson = False,
 ) -> None:
     """Destroy the key of a person, or without --subject of every person of the client; print the receipt."""
-    from apikeyrouter.interfaces.cli.management import manage
+    from apikeyrouter.interfaces.cli.management import manage_existing
 
     person = person_named(subject)
     if not yes:
@@ -40,7 +40,7 @@ def erase(
             err=True,
         )
     order = {"client_id": client, "subject": person, "reason": reason}
-    told = manage(database, lambda api: api.ask("POST", "/payloads/erasures", order))
+    told = manage_existing(database, lambda api: api.ask("POST", "/payloads/erasures", order))
     show_receipt(told, as_json=as_json)
 
 
@@ -53,26 +53,26 @@ def receipt(
     as_json: AsJson = False,
 ) -> None:
     """Print the receipt of an erasure: what was erased, the events, and proofs that the log has them."""
-    from urllib.parse import quote
+    from apikeyrouter.interfaces.cli.management import manage_existing
 
-    from apikeyrouter.interfaces.cli.management import manage
-
-    path = "/payloads/erasures" if erasure_id is None else f"/payloads/erasures/{quote(erasure_id, safe='')}"
-    told = manage(database, lambda api: api.ask("GET", path))
+    path = "/payloads/erasures" if erasure_id is None else f"/payloads/erasures/{id_in_path(erasure_id)}"
+    told = manage_existing(database, lambda api: api.ask("GET", path))
     if isinstance(told, dict):
         show_receipt(told, as_json=as_json)
     elif as_json:
         print_json(told)
-    else:
+    elif told:
         for one in told:
             show_receipt(one, as_json=False)
+    else:
+        console().print("Nothing was erased.")
 
 
 def expire(database: Database = None, as_json: AsJson = False) -> None:
     """Delete what is older than it may be kept, as a server does every hour."""
-    from apikeyrouter.interfaces.cli.management import manage
+    from apikeyrouter.interfaces.cli.management import manage_existing
 
-    told = manage(database, lambda api: api.ask("POST", "/payloads/expire"))
+    told = manage_existing(database, lambda api: api.ask("POST", "/payloads/expire"))
     if as_json:
         print_json(told)
         return
@@ -82,9 +82,9 @@ def expire(database: Database = None, as_json: AsJson = False) -> None:
 
 def verify(database: Database = None, as_json: AsJson = False) -> None:
     """Compare every sealed body with what the log says of it; exit code 1 if anything is wrong."""
-    from apikeyrouter.interfaces.cli.management import manage
+    from apikeyrouter.interfaces.cli.management import manage_existing
 
-    told = manage(database, lambda api: api.ask("GET", "/payloads/check"))
+    told = manage_existing(database, lambda api: api.ask("GET", "/payloads/check"))
     show_check(told, as_json=as_json)
     if not told["ok"]:
         raise typer.Exit(FOUND_WRONG)

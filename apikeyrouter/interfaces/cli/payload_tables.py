@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from apikeyrouter.interfaces.cli.screen import console, moment, print_json, table
+from rich.markup import escape
 
-ID_CHARS = 32
+from apikeyrouter.interfaces.cli.screen import console, moment, print_json, print_whole, table
+
 TO_THE_SECOND = len("2026-01-01 00:00:00")
 
 
@@ -21,7 +22,8 @@ def show_captures(captures: list[dict[str, Any]], *, as_json: bool) -> None:
         span = "until erased" if one["keep_us"] is None else f"{one['keep_us'] / 86_400_000_000:g} days"
         since = "" if one["since_us"] is None else moment(one["since_us"])
         said = "on" if one["enabled"] else "off"
-        shown.add_row(one["client_id"], said, span, since, one["actor"] or "", one["reason"] or "")
+        why = escape(one["reason"] or "")
+        shown.add_row(escape(one["client_id"]), said, span, since, one["actor"] or "", why)
     console().print(shown)
 
 
@@ -31,14 +33,12 @@ def show_list(listed: list[dict[str, Any]]) -> None:
         console().print("Nothing is kept.")
         return
     shown = table("request", "client", "subject", "taken (UTC)", ">request", ">answer")
-    for column in (shown.columns[0], shown.columns[2]):
-        column.min_width = ID_CHARS  # commands take them whole
     for one in listed:
         sizes = {part["part"]: f"{part['plain_bytes']:,}" + "+" * part["truncated"] for part in one["parts"]}
         taken = moment(one["taken_at_us"])[:TO_THE_SECOND]
         bodies = (sizes.get("request", ""), sizes.get("answer", ""))
-        shown.add_row(one["request_id"], one["client_id"], one["subject"], taken, *bodies)
-    console().print(shown)
+        shown.add_row(one["request_id"], escape(one["client_id"]), one["subject"], taken, *bodies)
+    print_whole(console(), shown)
 
 
 def show_receipt(told: dict[str, Any], *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ import typer
 
 from apikeyrouter.interfaces.cli import payload_erasure
 from apikeyrouter.interfaces.cli.options import AsJson, Database
-from apikeyrouter.interfaces.cli.payload_options import Client, Reason, Subject, person_named
+from apikeyrouter.interfaces.cli.payload_options import Client, Reason, Subject, id_in_path, person_named
 from apikeyrouter.interfaces.cli.payload_tables import show_captures, show_list
 from apikeyrouter.interfaces.cli.screen import console, print_json
 
@@ -59,14 +59,14 @@ def list_payloads(
     as_json: AsJson = False,
 ) -> None:
     """List what is kept, unopened: request, client, subject by its pseudonym, sizes."""
-    from urllib.parse import quote, urlencode
+    from urllib.parse import urlencode
 
-    from apikeyrouter.interfaces.cli.management import manage
+    from apikeyrouter.interfaces.cli.management import manage_existing
 
     given = {"client_id": client, "subject": pseudonym, "after": after, "limit": limit}
     query = urlencode({name: value for name, value in given.items() if value is not None})
-    path = f"/payloads?{query}" if request is None else f"/payloads/{quote(request, safe='')}"
-    told = manage(database, lambda api: api.ask("GET", path))
+    path = f"/payloads?{query}" if request is None else f"/payloads/{id_in_path(request)}"
+    told = manage_existing(database, lambda api: api.ask("GET", path))
     listed = told if isinstance(told, list) else [told]
     if as_json:
         print_json(listed)
@@ -82,12 +82,10 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Unseal the bodies of a request; that you did, when and why, is in the log before you see them."""
-    from urllib.parse import quote
+    from apikeyrouter.interfaces.cli.management import manage_existing
 
-    from apikeyrouter.interfaces.cli.management import manage
-
-    path = f"/payloads/{quote(request_id, safe='')}/readings"
-    told = manage(database, lambda api: api.ask("POST", path, {"reason": reason}))
+    path = f"/payloads/{id_in_path(request_id)}/readings"
+    told = manage_existing(database, lambda api: api.ask("POST", path, {"reason": reason}))
     if as_json:
         print_json(told)
         return
@@ -104,10 +102,10 @@ def pseudonym(
     client: Client, subject: Subject = None, database: Database = None, as_json: AsJson = False
 ) -> None:
     """Tell the name under which a person, or the client itself, appears in events and legal holds."""
-    from apikeyrouter.interfaces.cli.management import manage
+    from apikeyrouter.interfaces.cli.management import manage_existing
 
     who = {"client_id": client, "subject": person_named(subject)}
-    told = manage(database, lambda api: api.ask("POST", "/payloads/pseudonym", who))
+    told = manage_existing(database, lambda api: api.ask("POST", "/payloads/pseudonym", who))
     if as_json:
         print_json(told)
     else:

@@ -9,7 +9,7 @@ import typer
 from apikeyrouter.interfaces.cli import retention_holds
 from apikeyrouter.interfaces.cli.options import AsJson, Database
 from apikeyrouter.interfaces.cli.refusing import REFUSED
-from apikeyrouter.interfaces.cli.screen import console, print_json, table
+from apikeyrouter.interfaces.cli.screen import console, print_json, print_whole, table
 
 if TYPE_CHECKING:
     from apikeyrouter.interfaces.cli.management import Management
@@ -73,7 +73,7 @@ def apply(
 
     Whole requests go, and nothing that a budget, a quota, an open request or a hold still needs.
     """
-    from apikeyrouter.interfaces.cli.management import manage
+    from apikeyrouter.interfaces.cli.management import manage_existing
 
     before = None if until is None else until.isoformat()
     folder = None if archive is None else str(archive.resolve())
@@ -85,7 +85,7 @@ def apply(
         await api.ask("POST", "/retention/apply", {"until": before, "archive": folder})
         return await _ended(api)
 
-    told = manage(database, act)
+    told = manage_existing(database, act)
     if as_json:
         print_json(told)
     else:
@@ -172,7 +172,7 @@ def _show_segments(segments: list[dict[str, Any]]) -> None:
         shown.add_row(
             one["segment"], str(one["requests"]), str(one["events"]), one["from"][:10], one["to"][:10], where
         )
-    console().print(shown)
+    print_whole(console(), shown)
 
 
 def _show_run(told: dict[str, Any], *, dry_run: bool) -> None:

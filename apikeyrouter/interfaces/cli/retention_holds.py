@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from apikeyrouter.interfaces.cli.options import AsJson, Database
-from apikeyrouter.interfaces.cli.screen import console, print_json, table
+from apikeyrouter.interfaces.cli.screen import console, print_json, print_whole, table
 
 app = typer.Typer(help="Place, release and list legal holds.", no_args_is_help=True)
 
@@ -29,7 +30,7 @@ def place(
     as_json: AsJson = False,
 ) -> None:
     """Hold what a scope covers: it neither leaves the log nor is erased. A period alone is a scope too."""
-    from apikeyrouter.interfaces.cli.management import manage
+    from apikeyrouter.interfaces.cli.management import manage_existing
 
     named = {"client": client, "subject": subject, "request": request}
     given: list[tuple[str, str | None]] = [(scope, name) for scope, name in named.items() if name is not None]
@@ -46,12 +47,12 @@ def place(
         "until": None if until is None else until.isoformat(),
         "reason": reason,
     }
-    told = manage(database, lambda api: api.ask("POST", "/retention/holds", asked))
+    told = manage_existing(database, lambda api: api.ask("POST", "/retention/holds", asked))
     if as_json:
         print_json(told)
         return
     page = console()
-    page.print(f"Held: {_covered(told)}, as hold {told['hold_id']}", soft_wrap=True)
+    page.print(f"Held: {_covered(told)}, as hold {told['hold_id']}", soft_wrap=True, markup=False)
     if told["left_before"]:
         names = ", ".join(told["left_before"])
         page.print(f"[yellow]Of that time requests have left the log before: keep {names}[/]", soft_wrap=True)
@@ -65,15 +66,15 @@ def release(
     as_json: AsJson = False,
 ) -> None:
     """End a hold; what it covered may go again."""
-    from apikeyrouter.interfaces.cli.management import manage
+    from apikeyrouter.interfaces.cli.management import manage_existing
 
-    told = manage(
+    told = manage_existing(
         database, lambda api: api.ask("POST", f"/retention/holds/{hold_id}/release", {"reason": reason})
     )
     if as_json:
         print_json(told)
     else:
-        console().print(f"Released: {_covered(told)}", soft_wrap=True)
+        console().print(f"Released: {_covered(told)}", soft_wrap=True, markup=False)
 
 
 @app.command("list", epilog="Example: apikeyrouter retention hold list")
@@ -95,8 +96,9 @@ def show_holds(holds: list[dict[str, Any]]) -> None:
     """Print holds, one a line."""
     shown = table("hold", "covers", "reason", "by", "since")
     for one in holds:
-        shown.add_row(one["hold_id"], _covered(one), one["reason"], one["actor"], one["placed"])
-    console().print(shown)
+        covers, why = escape(_covered(one)), escape(one["reason"])
+        shown.add_row(one["hold_id"], covers, why, one["actor"], one["placed"])
+    print_whole(console(), shown)
 
 
 def _covered(hold: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 WIDTH_WHERE_NOBODY_LOOKS = 100
+MOST_WIDTH = 2_000
 NANO = 1_000_000_000
 LEAST_DECIMALS = 4
 US_PER_MS = 1000
@@ -46,6 +47,13 @@ def table(*headings: str, title: str | None = None) -> Table:
     for heading in headings:
         made.add_column(heading.removeprefix(">"), justify="right" if heading.startswith(">") else "left")
     return made
+
+
+def print_whole(page: Console, shown: Table) -> None:
+    """Print a table none of whose cells is cut, though its lines may be longer than the screen."""
+    needed = page.measure(shown, options=page.options.update(max_width=MOST_WIDTH)).maximum
+    page.width = max(page.width, needed)
+    page.print(shown)
 
 
 def usd(nano_usd: int | None) -> str:

@@ -88,7 +88,8 @@ def show(verdict: "Verdict") -> None:
             where = "" if one.position is None else str(one.position)
             shown.add_row(where, one.trouble, one.detail)
         page.print(shown)
-        page.print(f"{verdict.different:,} events are not what was sealed.")
+        if not _only_archive(verdict):
+            page.print(f"{verdict.different:,} events are not what was sealed.")
 
 
 def _with_archive(verdict: "Verdict", evidence: "Evidence", archive: Path) -> "Verdict":
@@ -99,21 +100,26 @@ def _with_archive(verdict: "Verdict", evidence: "Evidence", archive: Path) -> "V
 
     segments, findings = check_archive(evidence, archive)
     together = in_order([*verdict.findings, *findings])
-    return msgspec.structs.replace(verdict, findings=together, segments=segments)
+    return msgspec.structs.replace(verdict, findings=together, segments=segments - len(findings))
 
 
 def outcome(verdict: "Verdict") -> str:
     """Say the verdict in a line."""
-    counted = (
-        f"{verdict.events:,} events, {verdict.sealed:,} of them sealed by {verdict.checkpoints:,} checkpoints"
-    )
-    if verdict.dropped:
-        verified = "" if verdict.segments is None else f", {verdict.segments:,} segments verified"
-        counted += f", {verdict.dropped:,} more archived{verified}"
+    verified = "" if verdict.segments is None else f" ({verdict.segments:,} segments verified)"
+    archived = f", {verdict.dropped:,} archived{verified}" if verdict.dropped else ""
+    sealed = f"{verdict.sealed:,} sealed by {verdict.checkpoints:,} checkpoints"
+    here = " here" if verdict.dropped else ""
+    counted = f"{verdict.events:,} events{here}{archived}, {sealed}"
     if verdict.intact:
         return f"[green]✓[/] {counted}: nothing was changed ({verdict.origin})"
+    if _only_archive(verdict):
+        return f"[bold red]✗ {counted}: the log is what was sealed, its archive is not[/] ({verdict.origin})"
     where = "" if verdict.first_bad is None else f", first at position {verdict.first_bad:,}"
     return f"[bold red]✗ {counted}: the log is not what was sealed{where}[/] ({verdict.origin})"
+
+
+def _only_archive(verdict: "Verdict") -> bool:
+    return all(finding.trouble.startswith("archive_") for finding in verdict.findings)
 
 
 def _evidence(database: str | None, key: str | None, checkpoints: list[Path]) -> "Evidence":

@@ -6,7 +6,7 @@ Persons stand in bodies alone, never in an address: addresses get into logs of a
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from apikeyrouter.application.payloads.terms import parse_keep
 from apikeyrouter.interfaces.http.node_access import Actor, NodeDependency
@@ -44,7 +44,7 @@ class WhoIsMeant(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     client_id: str
-    subject: str | None = None
+    subject: str | None = Field(default=None, min_length=1)
 
 
 class ErasureOrder(WhoIsMeant):
