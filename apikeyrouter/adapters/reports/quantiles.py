@@ -34,7 +34,7 @@ def quantiles(
 def _at(
     share: float, ordered: Numbers, present: Numbers, first: NDArray[np.intp], sizes: NDArray[np.intp]
 ) -> dict[int, int]:
-    ranks = np.array([_rank(share, size) for size in sizes.tolist()])
+    ranks = np.maximum(np.ceil(share * sizes).astype(np.int64), 1) - 1
     return dict(zip(present.tolist(), (ordered[first + ranks] & _MOST).tolist(), strict=True))
 
 
