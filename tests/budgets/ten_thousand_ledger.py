@@ -250,8 +250,8 @@ class PlainLedger:
             for budget, entry in held:
                 budget.change(entry, amount)
         elif amount:
-            for budget, _ in self.ended[recorded.stream]:
-                budget.enter(amount, self.now_us)
+            for budget, entry in self.ended[recorded.stream]:
+                budget.change(entry, entry.amount + amount)
         if any(amount > bound for bound in self.bounds.get(recorded.stream, ())):
             self._fault(recorded, f"settles {amount}, more than it held")
 
