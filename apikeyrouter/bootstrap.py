@@ -143,14 +143,8 @@ async def _wire(
     metrics = Metrics()
     vault = SealedVault.open(settings, heard=heard)
     snapshots = await asyncio.to_thread(open_snapshots, settings)
-    journal = Journal(
-        log,
-        clock,
-        node_id,
-        waited=metrics.observe_append,
-        snapshots=snapshots,
-        past=whole_log(settings, log),
-    )
+    past, waited = whole_log(settings, log), metrics.observe_append
+    journal = Journal(log, clock, node_id, waited=waited, snapshots=snapshots, past=past)
     await journal.open()
     taker = SnapshotTaker(journal, snapshots)
     taker.start()
@@ -188,13 +182,8 @@ async def _wire(
     await payloads.start()
     if released:
         notices().warning("open_requests_released", count=released)
-    dropping = Dropping(
-        journal=journal,
-        clock=clock,
-        shelf=open_shelf(settings, log),
-        snapshots=snapshots,
-        gone=forgetting_reports(settings),
-    )
+    shelf, gone = open_shelf(settings, log), forgetting_reports(settings)
+    dropping = Dropping(journal=journal, clock=clock, shelf=shelf, snapshots=snapshots, gone=gone)
     dropping.finish()
     return Node(
         node_id=node_id,

@@ -9,8 +9,7 @@ from apikeyrouter.application.snapshots.folding import folded, is_outlived
 from apikeyrouter.application.snapshots.ports import NO_SNAPSHOTS, Snapshots
 from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.domain.state import RouterState
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from apikeyrouter.domain.windows import epoch_us
 
 
 class Moment(NamedTuple):
@@ -31,8 +30,7 @@ def moment_of(text: str) -> Moment:
             f"{text[:40]!r} is neither a position of the log nor a time such as 2026-03-01T12:00:00Z",
             param="at",
         ) from None
-    since = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)) - EPOCH
-    return Moment(at_us=(since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+    return Moment(at_us=epoch_us(at if at.tzinfo is not None else at.replace(tzinfo=UTC)))
 
 
 def state_at(reader: EventReader, moment: Moment, snapshots: Snapshots = NO_SNAPSHOTS) -> RouterState:

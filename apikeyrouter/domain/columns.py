@@ -14,6 +14,10 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Which = Rows | slice
 
+lowest = np.minimum.reduce
+highest = np.maximum.reduce
+"""Least and greatest of an array, without what the methods of arrays add for other cases."""
+
 LOAD_HALF_LIFE_US = 60_000_000
 OUTCOME_HALF_LIFE_US = 600_000_000
 REBASE_HALF_LIVES = 256

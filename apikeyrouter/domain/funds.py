@@ -8,14 +8,12 @@ from numpy.typing import NDArray
 
 from apikeyrouter.domain.account_columns import NEVER_US, UNLIMITED
 from apikeyrouter.domain.budgets import MOST_OF_A_CALL, Budgets
-from apikeyrouter.domain.columns import Floats
+from apikeyrouter.domain.columns import Floats, highest, lowest
 from apikeyrouter.domain.events import EventRef, RequestFacts, Reserved, Shortfall, budget_stream
 from apikeyrouter.domain.pool_accounts import Purses
 from apikeyrouter.domain.pools import Pool
 from apikeyrouter.domain.state import RouterState
 
-lowest = np.minimum.reduce
-highest = np.maximum.reduce
 every = np.logical_and.reduce
 FEW = 16
 """Up to so many members plain Python compares faster than numpy does."""

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple, Protocol
 
-from apikeyrouter.domain.columns import Floats
+from apikeyrouter.domain.columns import Floats, highest
 from apikeyrouter.domain.events import Policy
-from apikeyrouter.domain.scoring import Scores, combine, highest
+from apikeyrouter.domain.scoring import Scores, combine
 
 TAKEN = -1.0
 """Less than any total."""

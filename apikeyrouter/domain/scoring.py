@@ -17,6 +17,8 @@ from apikeyrouter.domain.columns import (
     Floats,
     KeyColumns,
     Which,
+    highest,
+    lowest,
 )
 from apikeyrouter.domain.events import Policy
 
@@ -29,10 +31,6 @@ LEAST_OBSERVED = 1e-9
 
 FEW = 8
 """Up to so many candidates plain floats are faster than arrays; by the same formulas, to the same bits."""
-
-lowest = np.minimum.reduce
-highest = np.maximum.reduce
-"""Least and greatest of an array, without what the methods of arrays add for other cases."""
 
 Of = TypeVar("Of", float, Floats)
 """A number of one candidate, or an array with one entry a candidate."""

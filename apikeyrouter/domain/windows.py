@@ -60,6 +60,28 @@ def moment(at_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at_us)
 
 
+def epoch_us(at: datetime) -> int:
+    """Return an instant in microseconds since the epoch; it must have an offset."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def ahead_us(zone: tzinfo, at_us: int) -> int:
+    """Return how far the clocks of a zone are ahead of UTC."""
+    return (_local(zone, at_us).utcoffset() or timedelta()) // _MICROSECOND
+
+
+def change_us(zone: tzinfo, before_us: int, after_us: int) -> int:
+    """Return the instant between two at which the offset of a zone changes to that of the second."""
+    offset_us = ahead_us(zone, after_us)
+    while after_us - before_us > 1:
+        middle_us = (before_us + after_us) // 2
+        if ahead_us(zone, middle_us) == offset_us:
+            after_us = middle_us
+        else:
+            before_us = middle_us
+    return after_us
+
+
 def instant(at_us: int) -> str:
     """Write an instant for people, to the second, in UTC."""
     return f"{moment(at_us):%Y-%m-%d %H:%M:%S} UTC"
@@ -95,13 +117,13 @@ def zone_named(name: str) -> tzinfo:
 
 
 def _clock_bounds(zone: tzinfo, unit_us: int, at_us: int) -> tuple[int, int]:
-    start_us = at_us - (at_us + _offset_us(zone, at_us)) % unit_us
+    start_us = at_us - (at_us + ahead_us(zone, at_us)) % unit_us
     end_us = start_us + unit_us
     # Lord Howe Island moves its clock by half an hour: the hour that is cut in two is two windows.
     if _out_of_step(zone, start_us, at_us, unit_us):
-        start_us = _change_us(zone, start_us, at_us)
+        start_us = change_us(zone, start_us, at_us)
     if _out_of_step(zone, at_us, end_us - 1, unit_us):
-        end_us = _change_us(zone, at_us, end_us - 1)
+        end_us = change_us(zone, at_us, end_us - 1)
     return start_us, end_us
 
 
@@ -120,7 +142,7 @@ def _calendar_bounds(zone: tzinfo, unit: Unit, at_us: int) -> tuple[int, int]:
 
 def _wall_bounds(zone: tzinfo, length_us: int, at_us: int) -> tuple[int, int]:
     """Bound a window by what clocks show, so that a change of theirs makes it longer or shorter, as a day."""
-    shown_us = at_us + _offset_us(zone, at_us)
+    shown_us = at_us + ahead_us(zone, at_us)
     shown_us -= shown_us % length_us
     start_us, end_us = _first_us(zone, moment(shown_us)), _first_us(zone, moment(shown_us + length_us))
     while at_us >= end_us:  # the clock was put back past an end that it had shown already
@@ -142,35 +164,15 @@ def _midnight_us(zone: tzinfo, day: date) -> int:
 def _first_us(zone: tzinfo, shown: datetime) -> int:
     """Return the first instant at which clocks show a time; where it was skipped, the instant of the skip."""
     local = shown.replace(tzinfo=zone)
-    first_us = _epoch_us(local)
+    first_us = epoch_us(local)
     if _local(zone, first_us).replace(tzinfo=None) == shown.replace(tzinfo=None):
         return first_us
-    return _change_us(zone, _epoch_us(local.replace(fold=1)), first_us)
+    return change_us(zone, epoch_us(local.replace(fold=1)), first_us)
 
 
 def _out_of_step(zone: tzinfo, first_us: int, last_us: int, unit_us: int) -> bool:
-    return (_offset_us(zone, first_us) - _offset_us(zone, last_us)) % unit_us != 0
-
-
-def _change_us(zone: tzinfo, before_us: int, after_us: int) -> int:
-    """Find the instant between two at which the offset changes to that of the second."""
-    offset_us = _offset_us(zone, after_us)
-    while after_us - before_us > 1:
-        middle_us = (before_us + after_us) // 2
-        if _offset_us(zone, middle_us) == offset_us:
-            after_us = middle_us
-        else:
-            before_us = middle_us
-    return after_us
+    return (ahead_us(zone, first_us) - ahead_us(zone, last_us)) % unit_us != 0
 
 
 def _local(zone: tzinfo, at_us: int) -> datetime:
-    return (_EPOCH + timedelta(microseconds=at_us)).astimezone(zone)
-
-
-def _offset_us(zone: tzinfo, at_us: int) -> int:
-    return (_local(zone, at_us).utcoffset() or timedelta()) // _MICROSECOND
-
-
-def _epoch_us(at: datetime) -> int:
-    return (at - _EPOCH) // _MICROSECOND
+    return moment(at_us).astimezone(zone)

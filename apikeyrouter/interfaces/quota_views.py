@@ -18,7 +18,7 @@ from apikeyrouter.domain.models.quota_state import (
     QuotaState,
 )
 from apikeyrouter.domain.state import RouterState
-from apikeyrouter.interfaces.views import instant
+from apikeyrouter.domain.windows import moment
 
 REFUSED_BY_PROVIDER = "the provider refused the key because its quota is gone"
 _SEVERITY = [threshold.state for threshold in THRESHOLDS]
@@ -131,7 +131,7 @@ class Outlook:
         )
 
     def _gone(self, key: Key) -> dict[str, object]:
-        now = instant(self._now_us)
+        now = moment(self._now_us)
         return {
             "capacity_state": CapacityState.Exhausted,
             "uncertainty": Uncertainty.Exact,
@@ -167,11 +167,11 @@ def account_quota(standing: Standing) -> AccountQuota:
         limit=standing.limit,
         declared=report.declared,
         source=LimitSource(report.source),
-        since=instant(report.since_us),
+        since=moment(report.since_us),
         settled=report.settled,
         reserved=report.reserved,
         remaining=standing.remaining,
-        window_starts_at=instant(report.starts_us),
+        window_starts_at=moment(report.starts_us),
         window_ends_at=_instant(report.ends_us),
         capacity_state=standing.forecast.capacity_state,
         uncertainty=standing.known,
@@ -194,7 +194,7 @@ def account_forecast(standing: Standing) -> AccountForecast:
         exhausted_at=_instant(foreseen.exhausted_at_us),
         earliest_at=_instant(foreseen.earliest_us),
         latest_at=_instant(foreseen.latest_us),
-        horizon_ends_at=instant(foreseen.horizon_end_us),
+        horizon_ends_at=moment(foreseen.horizon_end_us),
         rate_per_s=foreseen.rate_per_s,
         capacity_state=foreseen.capacity_state,
         uncertainty=foreseen.uncertainty,
@@ -241,4 +241,4 @@ def _likelihood(standing: Standing) -> tuple[float, float]:
 
 
 def _instant(at_us: int | None) -> datetime | None:
-    return None if at_us is None else instant(at_us)
+    return None if at_us is None else moment(at_us)

@@ -5,8 +5,7 @@ from datetime import tzinfo
 from typing import Any
 
 from apikeyrouter.application.reporting.questions import ReportAnswer, ReportColumn, Unit
-from apikeyrouter.domain.windows import zone_named
-from apikeyrouter.interfaces.views import instant
+from apikeyrouter.domain.windows import moment, zone_named
 
 NANO = 1_000_000_000
 DECIMALS = 9
@@ -80,4 +79,4 @@ def _value(unit: Unit, value: Any, zone: tzinfo) -> Shown:
 
 
 def _moment(at_us: int, zone: tzinfo) -> str:
-    return instant(at_us).astimezone(zone).isoformat().replace("+00:00", "Z")
+    return moment(at_us).astimezone(zone).isoformat().replace("+00:00", "Z")

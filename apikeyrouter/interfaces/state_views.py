@@ -15,7 +15,7 @@ from apikeyrouter.domain.state import RouterState
 from apikeyrouter.interfaces.budget_views import budget_view
 from apikeyrouter.interfaces.price_views import summary_view
 from apikeyrouter.interfaces.quota_views import Outlook, account_forecast, account_quota
-from apikeyrouter.interfaces.views import api_key, instant, provider_view
+from apikeyrouter.interfaces.views import api_key, provider_view, zulu
 
 CANDIDATES = "candidates"
 
@@ -109,7 +109,7 @@ def _open_request(stream: str, request: OpenRequest) -> dict[str, Any]:
 
 
 def _time(at_us: int) -> str | None:
-    return instant(at_us).isoformat().replace("+00:00", "Z") if at_us else None
+    return zulu(at_us) if at_us else None
 
 
 SCOPES: dict[str, Callable[[RouterState], Any]] = {

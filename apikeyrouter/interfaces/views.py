@@ -1,6 +1,5 @@
 """Domain values as users see them."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -10,13 +9,7 @@ from apikeyrouter.domain.keys import Key
 from apikeyrouter.domain.models.api_key import APIKey
 from apikeyrouter.domain.provider_health import ProviderHealth
 from apikeyrouter.domain.state import RouterState
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def instant(at_us: int) -> datetime:
-    """Turn microseconds since the epoch into a time, exactly."""
-    return EPOCH + timedelta(microseconds=at_us)
+from apikeyrouter.domain.windows import moment
 
 
 def api_key(state: RouterState, key: Key) -> APIKey:
@@ -25,9 +18,9 @@ def api_key(state: RouterState, key: Key) -> APIKey:
         id=key.key_id,
         provider_id=key.provider_id,
         state=key.state,
-        state_until=None if key.until_us is None else instant(key.until_us),
+        state_until=None if key.until_us is None else moment(key.until_us),
         state_reason=key.reason,
-        registered_at=instant(key.registered_at_us),
+        registered_at=moment(key.registered_at_us),
         metadata=dict(key.metadata),
         in_flight=int(state.columns.in_flight[key.row]),
         on_trial=key.on_trial,
@@ -41,7 +34,7 @@ def provider_view(state: RouterState, provider: Provider) -> dict[str, Any]:
     return {
         "provider_id": provider.provider_id,
         "health": str(health.health),
-        "health_until": None if health.until_us is None else _zulu(health.until_us),
+        "health_until": None if health.until_us is None else zulu(health.until_us),
         "failures_since_success": health.failures,
         "kind": provider.kind,
         "base_url": provider.base_url,
@@ -49,5 +42,6 @@ def provider_view(state: RouterState, provider: Provider) -> dict[str, Any]:
     }
 
 
-def _zulu(at_us: int) -> str:
-    return instant(at_us).isoformat().replace("+00:00", "Z")
+def zulu(at_us: int) -> str:
+    """Write an instant in ISO 8601, UTC."""
+    return moment(at_us).isoformat().replace("+00:00", "Z")

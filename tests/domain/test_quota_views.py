@@ -6,8 +6,8 @@ from worlds import SECOND_US, World
 from apikeyrouter.domain.events import KeyMetadataChanged, KeyStateChanged, QuotaLimitLearned, RouteDecided
 from apikeyrouter.domain.models.quota_state import CapacityState, LimitSource, Uncertainty
 from apikeyrouter.domain.routing import decide
+from apikeyrouter.domain.windows import moment
 from apikeyrouter.interfaces.quota_views import REFUSED_BY_PROVIDER, Outlook
-from apikeyrouter.interfaces.views import instant
 
 MINUTE_US = 60 * SECOND_US
 
@@ -82,8 +82,8 @@ class TestAccounts:
         assert (told.remaining_capacity.value, told.total_capacity.value) == (2, 3)
         assert told.used_capacity.value == 1
         assert requests.source is LimitSource.Declared
-        assert requests.window_starts_at == instant(world.now_us - MINUTE_US)
-        assert told.reset_at == requests.window_ends_at == instant(world.now_us + MINUTE_US)
+        assert requests.window_starts_at == moment(world.now_us - MINUTE_US)
+        assert told.reset_at == requests.window_ends_at == moment(world.now_us + MINUTE_US)
 
     def test_tokens_under_way_are_a_bound_and_requests_are_not(self, world):
         """How many tokens a call takes is known when it ends; that it is one call is known at once."""
@@ -118,7 +118,7 @@ class TestAccounts:
         assert quota_state(world).capacity_state is CapacityState.Exhausted
         foreseen = prediction(world)
         assert foreseen.probability == 1.0
-        assert foreseen.exhausted_at == instant(world.now_us)
+        assert foreseen.exhausted_at == moment(world.now_us)
         assert quota_state(world, after_us=MINUTE_US).remaining_capacity.value == 1
 
     def test_keys_of_a_group_share_an_account(self, world):
@@ -176,7 +176,7 @@ class TestRefusedByProvider:
             move(world, name, "available", "exhausted", until_us)
             told, foreseen = quota_state(world, name), prediction(world, name)
             assert told.capacity_state is CapacityState.Exhausted
-            assert told.reset_at == instant(until_us)
+            assert told.reset_at == moment(until_us)
             assert (foreseen.probability, foreseen.method) == (1.0, REFUSED_BY_PROVIDER)
 
     def test_a_key_that_came_back_is_recovering(self, world):

@@ -8,8 +8,8 @@ from apikeyrouter.domain.events import RequestFacts, RouteDecided
 from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.domain.objectives import policy_of
 from apikeyrouter.domain.state import RouterState
+from apikeyrouter.domain.windows import moment
 from apikeyrouter.interfaces.state_views import SCOPES, candidates_view, state_view
-from apikeyrouter.interfaces.views import instant
 
 FACTS = RequestFacts(operation="chat", model="gpt-4", input_tokens_bound=60, output_tokens_bound=8)
 
@@ -29,7 +29,7 @@ def test_every_view_at_a_position_is_that_of_the_events_until_then(history, read
 def test_a_time_is_the_last_event_that_is_not_later(history, reader):
     """The state at an instant has every event up to it, and what has left its window by then is gone."""
     middle = history[len(history) // 2]
-    past = state_at(reader, moment_of(instant(middle.event.at_us).isoformat()))
+    past = state_at(reader, moment_of(moment(middle.event.at_us).isoformat()))
     later = [recorded for recorded in history if recorded.event.at_us > middle.event.at_us]
     assert past.position == later[0].position - 1
     assert past.latest_us == middle.event.at_us
@@ -37,7 +37,7 @@ def test_a_time_is_the_last_event_that_is_not_later(history, reader):
 
 def test_a_day_before_the_first_event_is_empty(history, reader):
     """Before the log began there was nothing."""
-    past = state_at(reader, moment_of(instant(history[0].event.at_us - 86_400_000_000).isoformat()))
+    past = state_at(reader, moment_of(moment(history[0].event.at_us - 86_400_000_000).isoformat()))
     assert (past.position, past.keys) == (0, {})
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from apikeyrouter.domain.events import Prices
 from apikeyrouter.domain.price_book import ModelPrice, Pattern, Period, PriceBook, Section
 from apikeyrouter.domain.pricing import Tier, nano_usd
+from apikeyrouter.domain.windows import epoch_us
 
 if TYPE_CHECKING:
     from genai_prices import types
 
 SOURCE = "genai-prices"
 NOISE = Decimal("1e-12")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _PER_MTOK = {
     "input": "input_mtok",
@@ -174,7 +174,7 @@ def _keys(prices: "types.ModelPrice") -> Iterator[str]:
 
 
 def _midnight_us(day: date) -> int:
-    return int((datetime(day.year, day.month, day.day, tzinfo=UTC) - _EPOCH).total_seconds()) * 1_000_000
+    return epoch_us(datetime(day.year, day.month, day.day, tzinfo=UTC))
 
 
 def _time_us(moment: time) -> int:

@@ -29,7 +29,7 @@ _UNTOLD = Latencies({}, [])
 
 
 class Answers:
-    """Implements `ReportStore` on read models that have caught up."""
+    """Answer questions from read models that have caught up, as they stand."""
 
     def __init__(self, store: ReadModelFile) -> None:
         self._store = store

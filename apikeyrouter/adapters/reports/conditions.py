@@ -9,9 +9,8 @@ from apikeyrouter.adapters.reports.definitions import BUCKET_FORMATS, BUCKET_SEC
 from apikeyrouter.application.reporting.questions import Unit
 from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.domain.pricing import NANO_PER_USD
+from apikeyrouter.domain.windows import SECOND_US, epoch_us
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _LONGEST_MONTH = timedelta(days=31)
 _MOST = 2**63 - 1
 _WRITTEN: dict[Bucket, str] = {"hour": "2026-03-31 13:00", "day": "2026-03-31", "month": "2026-03"}
@@ -54,8 +53,8 @@ def _numbers(bucket: Bucket, value: str) -> tuple[int, int]:
         end = (begin + _LONGEST_MONTH).replace(day=1) - timedelta(days=1) if bucket == "month" else begin
     except (ValueError, OverflowError):
         raise _unreadable(value, f"{_WRITTEN[bucket]!r}") from None
-    seconds = BUCKET_SECONDS[bucket]
-    return (begin - _EPOCH) // timedelta(seconds=seconds), (end - _EPOCH) // timedelta(seconds=seconds)
+    length_us = BUCKET_SECONDS[bucket] * SECOND_US
+    return epoch_us(begin) // length_us, epoch_us(end) // length_us
 
 
 def _nano_usd(value: str) -> int:
@@ -71,7 +70,7 @@ def _nano_usd(value: str) -> int:
 def _at_us(value: str, zone: tzinfo) -> int:
     try:
         at = datetime.fromisoformat(value)
-        return ((at if at.tzinfo is not None else at.replace(tzinfo=zone)) - _EPOCH) // _MICROSECOND
+        return epoch_us(at if at.tzinfo is not None else at.replace(tzinfo=zone))
     except (ValueError, OverflowError):
         raise _unreadable(value, "'2026-03-31T13:00:00Z'") from None
 

@@ -1,17 +1,16 @@
 """Periods as people name them, and as half-open intervals of microseconds since the epoch."""
 
 import re
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from typing import Literal, NamedTuple
 
 from apikeyrouter.domain.models.system_error import InvalidRequestError
-from apikeyrouter.domain.windows import DAY_US, HOUR_US, MINUTE_US, Window, bounds, zone_named
+from apikeyrouter.domain.windows import DAY_US, HOUR_US, MINUTE_US, Window, bounds, epoch_us, zone_named
 
 _LAST = re.compile(r"(\d{1,5})([mhdw])")
 _MONTH = re.compile(r"\d{4}-\d{2}")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _UNIT_US = {"m": MINUTE_US, "h": HOUR_US, "d": DAY_US, "w": 7 * DAY_US}
-_MICROSECOND = timedelta(microseconds=1)
 _FORMS = (
     "write 2026-03, 2026-03-01 or 2026-03-01T12:00, with Z or an offset if it is not in the report's zone"
 )
@@ -53,7 +52,7 @@ def _stretch(text: str, zone: str, tz: tzinfo, param: str) -> tuple[int, int]:
         if _DAY.fullmatch(text):
             return _calendar_stretch(text, "day", zone, tz)
         instant = datetime.fromisoformat(text)
-        at_us = _epoch_us(instant if instant.tzinfo is not None else instant.replace(tzinfo=tz))
+        at_us = epoch_us(instant if instant.tzinfo is not None else instant.replace(tzinfo=tz))
     except (ValueError, OverflowError):
         raise InvalidRequestError(f"{text[:40]!r} is no date: {_FORMS}", param=param) from None
     return at_us, at_us
@@ -61,8 +60,4 @@ def _stretch(text: str, zone: str, tz: tzinfo, param: str) -> tuple[int, int]:
 
 def _calendar_stretch(day: str, unit: Literal["day", "month"], zone: str, tz: tzinfo) -> tuple[int, int]:
     noon = datetime.fromisoformat(f"{day}T12:00").replace(tzinfo=tz)
-    return bounds(Window("fixed", unit, zone), _epoch_us(noon))
-
-
-def _epoch_us(instant: datetime) -> int:
-    return (instant - datetime(1970, 1, 1, tzinfo=zone_named("UTC"))) // _MICROSECOND
+    return bounds(Window("fixed", unit, zone), epoch_us(noon))

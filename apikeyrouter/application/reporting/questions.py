@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -74,16 +74,6 @@ class TraceAnswer(msgspec.Struct, frozen=True, kw_only=True):
     positions: tuple[int, ...]
     count: int
     as_of: int
-
-
-class ReportStore(Protocol):
-    """Answer questions from the read models, as they stand."""
-
-    def ask(self, question: ReportQuestion) -> ReportAnswer:
-        """Answer a question, or raise `InvalidRequestError` naming what a report cannot do."""
-
-    def trace(self, question: ReportQuestion, *, after: int = 0) -> TraceAnswer:
-        """Return positions, behind a given one, of the events that the rows were counted from."""
 
 
 def parse_filters(told: Iterable[str]) -> tuple[Filter, ...]:

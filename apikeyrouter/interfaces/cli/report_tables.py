@@ -126,7 +126,8 @@ def _short(text: str) -> str:
 
 
 def _local(at_us: int, zone: str) -> str:
-    from apikeyrouter.domain.windows import zone_named
-    from apikeyrouter.interfaces.views import instant
+    from apikeyrouter.domain import windows
 
-    return instant(at_us).astimezone(zone_named(zone)).isoformat(sep=" ", timespec="milliseconds")
+    return (
+        windows.moment(at_us).astimezone(windows.zone_named(zone)).isoformat(sep=" ", timespec="milliseconds")
+    )

@@ -3,17 +3,16 @@
 import csv
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from apikeyrouter.domain.windows import epoch_us
 from apikeyrouter.errors import InvalidRequestError
 
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 LONGEST_LINE = 10_000
 MOST_TOKENS = 1_000_000_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 TIMESTAMP = re.compile(
     r"(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})?", re.ASCII
 )
@@ -88,7 +87,7 @@ def _microseconds(text: str) -> int:
     date, time, fraction, offset = found.groups()
     try:
         at = datetime.fromisoformat(f"{date}T{time}{offset or '+00:00'}")
-        whole_us = (at - EPOCH) // MICROSECOND
+        whole_us = epoch_us(at)
     except (ValueError, OverflowError):
         raise ValueError(f"TIMESTAMP {text[:40]!r} is not a time that exists") from None
     return whole_us + int((fraction or "")[:6].ljust(6, "0"))
