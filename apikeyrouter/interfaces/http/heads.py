@@ -26,17 +26,34 @@ class Protocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
 
-async def send_head(scope: Scope, send: Send, lines: Lines, body_bytes: int | None = None) -> None:
-    """Begin an answer with status 200; a body of unknown length is sent in chunks."""
-    block = checked(lines)
-    extension = scope.get("extensions", {}).get(WHOLE_HEADS)
+async def send_whole(scope: Scope, send: Send, lines: Lines, body: bytes) -> None:
+    """Answer with status 200; head and body leave together, since each write is a call of the system."""
+    extension = _extension(scope)
     if extension is not None:
-        extension["write"](send, block, body_bytes)
+        extension["write"](send, checked(lines), body)
+        await send({"type": "http.response.body", "body": b""})
         return
-    headers = [tuple(line.split(b": ", 1)) for line in block.split(b"\r\n")]
-    if body_bytes is not None:
-        headers.append((b"content-length", b"%d" % body_bytes))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await _start(send, lines, (b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_head(scope: Scope, send: Send, lines: Lines) -> None:
+    """Begin an answer with status 200 whose body comes in chunks."""
+    extension = _extension(scope)
+    if extension is not None:
+        extension["write"](send, checked(lines), None)
+        return
+    await _start(send, lines)
+
+
+def _extension(scope: Scope) -> dict[str, Any] | None:
+    extension: dict[str, Any] | None = scope.get("extensions", {}).get(WHOLE_HEADS)
+    return extension
+
+
+async def _start(send: Send, lines: Lines, *framing: tuple[bytes, bytes]) -> None:
+    headers = [tuple(line.split(b": ", 1)) for line in checked(lines).split(b"\r\n")]
+    await send({"type": "http.response.start", "status": 200, "headers": [*headers, *framing]})
 
 
 def checked(lines: Lines) -> bytes:
@@ -48,8 +65,8 @@ def checked(lines: Lines) -> bytes:
     return block
 
 
-def _write(send: Send, block: bytes, body_bytes: int | None) -> None:
-    """Do what `send` does with an `http.response.start`.
+def _write(send: Send, block: bytes, body: bytes | None) -> None:
+    """Do what `send` does with an `http.response.start`, and write a whole body along.
 
     The connection's cycle is found by its `send`. Were it kept here, it would hold itself through its scope,
     and each request would wait for the garbage collector.
@@ -59,12 +76,12 @@ def _write(send: Send, block: bytes, body_bytes: int | None) -> None:
         return
     cycle.response_started = True
     cycle.waiting_for_100_continue = False
-    cycle.chunked_encoding = body_bytes is None
-    cycle.expected_content_length = body_bytes or 0
+    cycle.chunked_encoding = body is None
     ours = b"".join([b"%b: %b\r\n" % header for header in cycle.default_headers])
-    framing = b"transfer-encoding: chunked" if body_bytes is None else b"content-length: %d" % body_bytes
+    framing = b"transfer-encoding: chunked" if body is None else b"content-length: %d" % len(body)
     closing = b"" if cycle.keep_alive else b"\r\nconnection: close"
-    cycle.transport.write(b"HTTP/1.1 200 OK\r\n%b%b\r\n%b%b\r\n\r\n" % (ours, block, framing, closing))
+    head = b"HTTP/1.1 200 OK\r\n%b%b\r\n%b%b\r\n\r\n" % (ours, block, framing, closing)
+    cycle.transport.write(head + body if body else head)
 
 
 _EXTENSIONS: Final[dict[str, dict[object, object]]] = {WHOLE_HEADS: {"write": _write}}

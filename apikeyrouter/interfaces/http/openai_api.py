@@ -21,7 +21,7 @@ from apikeyrouter.interfaces.http.headers import (
     JSON_LINE,
     routing,
 )
-from apikeyrouter.interfaces.http.heads import send_head
+from apikeyrouter.interfaces.http.heads import send_head, send_whole
 from apikeyrouter.interfaces.http.openai_errors import body_of, error_event, headers_of
 from apikeyrouter.interfaces.http.openai_requests import Asked, parse_chat, parse_embeddings
 from apikeyrouter.interfaces.http.usage_events import without_usage_events
@@ -62,8 +62,7 @@ async def _serve(node: Node, scope: Scope, receive: Receive, send: Send, parse: 
 
 async def _whole(node: Node, asked: Asked, scope: Scope, send: Send) -> None:
     passage, answer = await node.route.execute(asked.order)
-    await send_head(scope, send, [JSON_LINE, *routing(passage)], len(answer.body))
-    await send({"type": "http.response.body", "body": answer.body})
+    await send_whole(scope, send, [JSON_LINE, *routing(passage)], answer.body)
 
 
 async def _stream(node: Node, asked: Asked, scope: Scope, send: Send) -> None:
