@@ -6,6 +6,7 @@ from apikeyrouter.bootstrap import Node
 from apikeyrouter.domain.models.system_error import (
     SystemError,  # noqa: A004 - the published name
 )
+from apikeyrouter.interfaces.http.answers import ChunkedAnswer, send_whole
 from apikeyrouter.interfaces.http.asgi import (
     CancelledWhenClientLeaves,
     ClientGoneError,
@@ -21,7 +22,6 @@ from apikeyrouter.interfaces.http.headers import (
     JSON_LINE,
     routing,
 )
-from apikeyrouter.interfaces.http.heads import send_head, send_whole
 from apikeyrouter.interfaces.http.openai_errors import body_of, error_event, headers_of
 from apikeyrouter.interfaces.http.openai_requests import Asked, parse_chat, parse_embeddings
 from apikeyrouter.interfaces.http.usage_events import without_usage_events
@@ -67,18 +67,20 @@ async def _whole(node: Node, asked: Asked, scope: Scope, send: Send) -> None:
 
 async def _stream(node: Node, asked: Asked, scope: Scope, send: Send) -> None:
     passage, stream = await node.route.open_stream(asked.order)
+    answer = ChunkedAnswer(scope, send, [*EVENT_STREAM_LINES, *routing(passage)])
     try:
-        await send_head(scope, send, [*EVENT_STREAM_LINES, *routing(passage)])
         more = True
         try:
             async for chunk in stream:
                 events = chunk if asked.wants_usage else without_usage_events(chunk)
                 more = not stream.settled
-                if events or not more:
-                    await send({"type": "http.response.body", "body": events, "more_body": more})
+                if not more:
+                    await answer.end(events)
+                elif events:
+                    await answer.write(events)
         except SystemError as error:
-            await send({"type": "http.response.body", "body": error_event(error), "more_body": True})
+            await answer.write(error_event(error))
         if more:
-            await send({"type": "http.response.body", "body": b""})
+            await answer.end()
     finally:
         stream.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from loopback import QUESTION, running_proxy, scripted
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from apikeyrouter.interfaces.http.heads import WHOLE_HEADS, checked
+from apikeyrouter.interfaces.http.answers import DIRECT_WRITES, checked
 from apikeyrouter.interfaces.scripted_provider import ScriptedProvider
 
 CONTROLS = [chr(code) for code in (*range(0x09), *range(0x0A, 0x20), 0x7F)]
@@ -117,7 +117,7 @@ async def test_a_request_leaves_no_garbage_behind_for_the_collector():
             for stream in (False, True):
                 await proxy.ask(stream=stream)
             cycles = [one for one in gc.get_objects() if isinstance(one, RequestResponseCycle)]
-            left = [one for one in cycles if WHOLE_HEADS in one.scope.get("extensions", {})]
+            left = [one for one in cycles if DIRECT_WRITES in one.scope.get("extensions", {})]
         finally:
             gc.enable()
     assert len(left) <= 1  # that of the open connection
