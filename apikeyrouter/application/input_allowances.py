@@ -118,7 +118,13 @@ def allowance_for(operation: str, body: bytes) -> Allowance:
     """Look through a body for what is counted by another measure than its bytes; about as dear as a parse."""
     try:
         parsed = _decode_body(body)
-        kinds = [kind for one in parsed.messages for kind in (*_kinds(one.content), *_kinds(one.output))]
+        kinds = [
+            kind
+            for one in parsed.messages
+            for content in (one.content, one.output)
+            if _begins(content, b"[")
+            for kind in _kinds(content)
+        ]
         if operation != "embeddings" or b'"type"' in body:
             kinds += _kinds(parsed.input)
     except (msgspec.DecodeError, RecursionError):
@@ -154,8 +160,8 @@ def _kinds(content: msgspec.Raw) -> Iterator[str]:
 
 
 def _is_given(raw: msgspec.Raw) -> bool:
-    return raw not in (_ABSENT, _NULL)
+    return raw is not _ABSENT and raw != _NULL
 
 
 def _begins(raw: msgspec.Raw, sign: bytes) -> bool:
-    return memoryview(raw)[:1] == sign
+    return raw is not _ABSENT and memoryview(raw)[:1] == sign

@@ -67,16 +67,17 @@ class Backlog:
         waiter: asyncio.Future[None],
     ) -> int:
         """Put events behind a position, all into one transaction; return the position of the last one."""
-        size_bytes = sum([len(state) for _, state in encoded])
-        batch = self._batch_for(head + 1, len(events), size_bytes)
-        values = batch.values
+        count, size_bytes, values = len(events), 0, []
         for (stream, version, _), (name, state) in zip(events, encoded, strict=True):
             head += 1
+            size_bytes += len(state)
             values += (head, stream, version, name, state)
+        batch = self._batch_for(head - count + 1, count, size_bytes)
+        batch.values += values
         batch.events += events
         batch.size_bytes += size_bytes
         batch.waiters.append(waiter)
-        self._count += len(events)
+        self._count += count
         self._size_bytes += size_bytes
         return head
 
