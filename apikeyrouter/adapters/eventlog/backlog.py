@@ -67,7 +67,8 @@ class Backlog:
         waiter: asyncio.Future[None],
     ) -> int:
         """Put events behind a position, all into one transaction; return the position of the last one."""
-        count, size_bytes, values = len(events), 0, []
+        count, size_bytes = len(events), 0
+        values: list[object] = []
         for (stream, version, _), (name, state) in zip(events, encoded, strict=True):
             head += 1
             size_bytes += len(state)

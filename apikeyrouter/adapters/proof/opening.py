@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from apikeyrouter.adapters.proof.seal_folder import SealFolder, seal_folder_beside
 from apikeyrouter.adapters.proof.seal_writer import SealWriter
@@ -14,7 +15,6 @@ from apikeyrouter.adapters.proof.signing_key import (
     signing_key_path,
 )
 from apikeyrouter.adapters.proof.stored_rows import StoredRows
-from apikeyrouter.adapters.proof.witness_visits import WitnessVisits
 from apikeyrouter.adapters.vault.envelope import Envelope
 from apikeyrouter.adapters.vault.master_key import load_master_key
 from apikeyrouter.application.ports import Clock, EventLog
@@ -27,6 +27,9 @@ from apikeyrouter.domain.models.system_error import ConfigurationError, InvalidR
 from apikeyrouter.domain.proof.leaves import row_hash
 from apikeyrouter.domain.proof.notes import NoteError, VerifierKey, parse_key
 from apikeyrouter.settings import RouterSettings
+
+if TYPE_CHECKING:
+    from apikeyrouter.adapters.proof.witness_visits import WitnessVisits
 
 ORIGIN_HEX_DIGITS = 16
 
@@ -144,7 +147,7 @@ def seal_folder_of(settings: RouterSettings, log_path: Path) -> Path:
     return settings.seal_folder or seal_folder_beside(log_path)
 
 
-def visits_of(settings: RouterSettings, seals: SealFolder) -> WitnessVisits | None:
+def visits_of(settings: RouterSettings, seals: SealFolder) -> "WitnessVisits | None":
     """Return who visits the witness that the settings name; None if they name none."""
     if settings.witness_url is None and settings.witness_key is None:
         return None
@@ -154,6 +157,10 @@ def visits_of(settings: RouterSettings, seals: SealFolder) -> WitnessVisits | No
             " APIKEYROUTER_WITNESS_KEY, or none of them",
             param="witness_key",
         )
+    from apikeyrouter.adapters.proof.witness_visits import (  # noqa: PLC0415 - httpx, only where there is one
+        WitnessVisits,
+    )
+
     key = known_key(settings.witness_key)
     return WitnessVisits(seals, settings.witness_url, key, settings.witness_interval_s)
 

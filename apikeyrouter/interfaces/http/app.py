@@ -1,4 +1,4 @@
-"""The proxy as an ASGI application: hot routes in front, everything else through FastAPI behind."""
+"""The proxy as an ASGI application: plain routes in front, everything else through FastAPI behind."""
 
 from apikeyrouter.adapters.telemetry.logging import configure_logging
 from apikeyrouter.adapters.telemetry.redaction import Redactor
@@ -8,8 +8,8 @@ from apikeyrouter.domain.models.system_error import (
     SystemError,  # noqa: A004 - the published name
 )
 from apikeyrouter.interfaces.http.asgi import Receive, Scope, Send
-from apikeyrouter.interfaces.http.management import management_app
-from apikeyrouter.interfaces.http.openai_api import HOT_ROUTES
+from apikeyrouter.interfaces.http.late_app import App, LateApp
+from apikeyrouter.interfaces.http.plain_routes import plain_route
 from apikeyrouter.settings import RouterSettings
 
 
@@ -32,7 +32,7 @@ class Proxy:
         self._run_key = run_key
         self._node: Node | None = None
         self.refusal: SystemError | None = None
-        self._behind = management_app(self)
+        self._behind = LateApp(self._management)
 
     @property
     def node(self) -> Node:
@@ -51,14 +51,21 @@ class Proxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event of ASGI."""
         if scope["type"] == "http":
-            hot = HOT_ROUTES.get(scope["path"])
-            if hot is not None and scope["method"] == "POST":
-                await hot(self.node, scope, receive, send)
+            serve = plain_route(scope["method"], scope["path"])
+            if serve is not None:
+                await serve(self.node, scope, receive, send)
                 return
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
         await self._behind(scope, receive, send)
+
+    def _management(self) -> App:
+        from apikeyrouter.interfaces.http.management import (  # noqa: PLC0415 - FastAPI, where somebody manages
+            management_app,
+        )
+
+        return management_app(self)
 
     def _settings_of_a_bare_server(self) -> RouterSettings:
         """Read the settings where any ASGI server was pointed at `app`, and log as `serve` does."""

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.interfaces.http.headers import Headers
 
@@ -59,6 +61,17 @@ async def send_answer(send: Send, status: int, headers: Headers, body: bytes) ->
     """Send a whole answer."""
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_page(send: Send, media_type: bytes, body: bytes, status: int = 200) -> None:
+    """Send a whole answer of a media type."""
+    headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+    await send_answer(send, status, headers, body)
+
+
+async def send_json(send: Send, told: object, status: int = 200) -> None:
+    """Send a whole answer in JSON."""
+    await send_page(send, b"application/json", msgspec.json.encode(told), status)
 
 
 class CancelledWhenClientLeaves:

@@ -1,4 +1,4 @@
-"""Everything behind the hot path, through FastAPI: health, metrics, models, keys, audit and replay."""
+"""Everything behind the plain routes, through FastAPI: keys, budgets, audit, reports and replay."""
 
 from typing import Protocol
 
@@ -16,9 +16,7 @@ from apikeyrouter.interfaces.http import (
     docs_page,
     equivalents_api,
     estimates_api,
-    health_api,
     keys_api,
-    models_api,
     openapi,
     payloads_api,
     prices_api,
@@ -42,7 +40,7 @@ class HasNode(Protocol):
 
 
 def management_app(proxy: HasNode) -> FastAPI:
-    """Build the application behind the hot path."""
+    """Build the application behind the plain routes."""
     app = FastAPI(
         title="ApiKeyRouter",
         summary="Route requests over many API keys; every decision explained, every step recorded.",
@@ -52,8 +50,6 @@ def management_app(proxy: HasNode) -> FastAPI:
     )
     app.state.proxy = proxy
     app.include_router(docs_page.router)
-    app.include_router(health_api.router)
-    app.include_router(models_api.router)
     app.include_router(keys_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(quotas_api.router, prefix="/api/v1", dependencies=[ManagementKey])
     app.include_router(prices_api.router, prefix="/api/v1", dependencies=[ManagementKey])

@@ -1,29 +1,30 @@
-"""`GET /v1/models`: the models that registered providers offer."""
+"""`GET /v1/models`: the models that registered providers offer. Clients ask as they start: plain ASGI."""
 
 from typing import Any
 
-from fastapi import APIRouter
-
+from apikeyrouter.bootstrap import Node
 from apikeyrouter.domain.models.system_error import NotFoundError
 from apikeyrouter.domain.state import RouterState
-from apikeyrouter.interfaces.http.node_access import NodeDependency
+from apikeyrouter.interfaces.http.asgi import Receive, Scope, Send, send_json
+from apikeyrouter.interfaces.http.openai_errors import send_error
 
-router = APIRouter(tags=["openai"])
+MODELS = "/v1/models"
 
 
-@router.get("/v1/models")
-async def list_models(node: NodeDependency) -> dict[str, Any]:
+async def list_models(node: Node, _scope: Scope, _receive: Receive, send: Send) -> None:
     """List the models that can be asked for by name; providers that list none accept any."""
-    return {"object": "list", "data": _models(node.state)}
+    await send_json(send, {"object": "list", "data": _models(node.state)})
 
 
-@router.get("/v1/models/{model:path}")
-async def get_model(model: str, node: NodeDependency) -> dict[str, Any]:
-    """Return one model."""
+async def get_model(node: Node, scope: Scope, _receive: Receive, send: Send) -> None:
+    """Return one model; its name may have slashes."""
+    model = scope["path"].removeprefix(f"{MODELS}/")
     found = next((entry for entry in _models(node.state) if entry["id"] == model), None)
-    if found is None:
-        raise NotFoundError(f"the model {model[:200]!r} is not listed", code="model_not_found", param="model")
-    return found
+    if found is not None:
+        await send_json(send, found)
+        return
+    told = f"the model {model[:200]!r} is not listed"
+    await send_error(send, NotFoundError(told, code="model_not_found", param="model"))
 
 
 def _models(state: RouterState) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from apikeyrouter.interfaces.http.asgi import (
     Scope,
     Send,
     read_body,
-    send_answer,
 )
 from apikeyrouter.interfaces.http.callers import caller_of
 from apikeyrouter.interfaces.http.headers import (
@@ -22,11 +21,9 @@ from apikeyrouter.interfaces.http.headers import (
     JSON_LINE,
     routing,
 )
-from apikeyrouter.interfaces.http.openai_errors import body_of, error_event, headers_of
+from apikeyrouter.interfaces.http.openai_errors import error_event, send_error
 from apikeyrouter.interfaces.http.openai_requests import Asked, parse_chat, parse_embeddings
 from apikeyrouter.interfaces.http.usage_events import without_usage_events
-
-Handler = Callable[[Node, Scope, Receive, Send], Awaitable[None]]
 
 
 def chat_completions(node: Node, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -39,11 +36,6 @@ def embeddings(node: Node, scope: Scope, receive: Receive, send: Send) -> Awaita
     return _serve(node, scope, receive, send, parse_embeddings)
 
 
-HOT_ROUTES: dict[str, Handler] = {
-    "/v1/chat/completions": chat_completions,
-    "/v1/embeddings": embeddings,
-}
-
 Parse = Callable[..., Asked]
 
 
@@ -54,8 +46,7 @@ async def _serve(node: Node, scope: Scope, receive: Receive, send: Send, parse: 
         with CancelledWhenClientLeaves(receive):
             await (_stream if asked.stream else _whole)(node, asked, scope, send)
     except SystemError as error:
-        body = body_of(error)
-        await send_answer(send, error.http_status, headers_of(error, body), body)
+        await send_error(send, error)
     except ClientGoneError:
         return
 

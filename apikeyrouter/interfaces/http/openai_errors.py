@@ -9,6 +9,7 @@ from apikeyrouter.domain.models.system_error import (
     ProviderError,
     SystemError,  # noqa: A004 - the published name
 )
+from apikeyrouter.interfaces.http.asgi import Send, send_answer
 from apikeyrouter.interfaces.http.headers import JSON, Headers
 
 TYPES = {
@@ -36,6 +37,12 @@ def body_of(error: SystemError) -> bytes:
     if isinstance(error, ProviderError) and error.body is not None:
         return error.body
     return error_body(error.message, status=error.http_status, code=error.code, param=error.param)
+
+
+async def send_error(send: Send, error: SystemError) -> None:
+    """Answer with an error."""
+    body = body_of(error)
+    await send_answer(send, error.http_status, headers_of(error, body), body)
 
 
 def headers_of(error: SystemError, body: bytes) -> Headers:
