@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import uvicorn
 
 from apikeyrouter.domain.models.system_error import ConfigurationError
-from apikeyrouter.interfaces.http.answers import Protocol
 from apikeyrouter.interfaces.http.app import Proxy
+from apikeyrouter.interfaces.http.own_protocol import Protocol
 
 GRACE_S = 10
 GC_ALLOCATIONS = 10_000

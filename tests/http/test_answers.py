@@ -1,36 +1,20 @@
 """The head of an answer is the same under our own server as under any other, and no header ends early."""
 
 import asyncio
-import contextlib
 import gc
 
-import httpx
 import pytest
-import uvicorn
+from bare_server import also_under_bare_uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import QUESTION, running_proxy, scripted
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from apikeyrouter.interfaces.http.answers import DIRECT_WRITES, checked
+from apikeyrouter.interfaces.http.answers import checked
+from apikeyrouter.interfaces.http.own_protocol import NAME
 from apikeyrouter.interfaces.scripted_provider import ScriptedProvider
 
 CONTROLS = [chr(code) for code in (*range(0x09), *range(0x0A, 0x20), 0x7F)]
-
-
-@contextlib.asynccontextmanager
-async def also_under_bare_uvicorn(proxy):
-    """Serve the application of a running proxy by a second server, which knows nothing of it."""
-    config = uvicorn.Config(proxy.proxy, port=0, lifespan="off", log_config=None, server_header=False)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.005)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-        yield client
-    server.should_exit = True
-    await serving
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -117,7 +101,7 @@ async def test_a_request_leaves_no_garbage_behind_for_the_collector():
             for stream in (False, True):
                 await proxy.ask(stream=stream)
             cycles = [one for one in gc.get_objects() if isinstance(one, RequestResponseCycle)]
-            left = [one for one in cycles if DIRECT_WRITES in one.scope.get("extensions", {})]
+            left = [one for one in cycles if NAME in one.scope.get("extensions", {})]
         finally:
             gc.enable()
     assert len(left) <= 1  # that of the open connection

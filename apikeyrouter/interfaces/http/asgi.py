@@ -1,16 +1,12 @@
-"""The little of ASGI that the hot path needs: read a body, send an answer, notice that a client left."""
+"""The little of ASGI that plain routes need: read a body, send an answer."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from apikeyrouter.domain.models.system_error import InvalidRequestError
 from apikeyrouter.interfaces.http.headers import Headers
-
-WATCH_AFTER_S = 0.05
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -72,46 +68,6 @@ async def send_page(send: Send, media_type: bytes, body: bytes, status: int = 20
 async def send_json(send: Send, told: object, status: int = 200) -> None:
     """Send a whole answer in JSON."""
     await send_page(send, b"application/json", msgspec.json.encode(told), status)
-
-
-class CancelledWhenClientLeaves:
-    """Cancel the current task when the client closes its connection, and leave the block quietly then.
-
-    The watch begins after a moment: an answer that is there sooner needs none, and a task has its price.
-    """
-
-    __slots__ = ("_receive", "_start", "_task", "_watcher")
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-
-    def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in a task
-        self._task = task
-        self._watcher: asyncio.Task[None] | None = None
-        self._start = task.get_loop().call_later(WATCH_AFTER_S, self._watch)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        self._start.cancel()
-        if self._watcher is None:
-            return False
-        if self._watcher.done() and kind is asyncio.CancelledError:
-            self._task.uncancel()
-            return True
-        self._watcher.cancel()
-        return False
-
-    def _watch(self) -> None:
-        self._watcher = self._task.get_loop().create_task(_cancel_on_disconnect(self._receive, self._task))
-
-
-async def _cancel_on_disconnect(receive: Receive, task: "asyncio.Task[Any]") -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    task.cancel()
 
 
 def _too_large(limit_bytes: int) -> BodyTooLargeError:

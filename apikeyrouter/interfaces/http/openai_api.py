@@ -8,7 +8,6 @@ from apikeyrouter.domain.models.system_error import (
 )
 from apikeyrouter.interfaces.http.answers import ChunkedAnswer, send_whole
 from apikeyrouter.interfaces.http.asgi import (
-    CancelledWhenClientLeaves,
     ClientGoneError,
     Receive,
     Scope,
@@ -21,6 +20,7 @@ from apikeyrouter.interfaces.http.headers import (
     JSON_LINE,
     routing,
 )
+from apikeyrouter.interfaces.http.leaving import CancelledWhenClientLeaves
 from apikeyrouter.interfaces.http.openai_errors import error_event, send_error
 from apikeyrouter.interfaces.http.openai_requests import Asked, parse_chat, parse_embeddings
 from apikeyrouter.interfaces.http.usage_events import without_usage_events
@@ -43,7 +43,7 @@ async def _serve(node: Node, scope: Scope, receive: Receive, send: Send, parse: 
     try:
         raw = await read_body(scope, receive, node.settings.max_body_bytes)
         asked = parse(raw, node.state, caller_of(node, scope))
-        with CancelledWhenClientLeaves(receive):
+        with CancelledWhenClientLeaves(scope, receive, send):
             await (_stream if asked.stream else _whole)(node, asked, scope, send)
     except SystemError as error:
         await send_error(send, error)
