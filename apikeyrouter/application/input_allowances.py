@@ -24,7 +24,7 @@ text; and whatever a provider counts without telling in its documentation.
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -98,7 +98,29 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_parts = msgspec.json.Decoder(tuple[_Part | str | int | tuple[int, ...], ...]).decode
 
 
-class Allowance(NamedTuple):
+class _Text(msgspec.Struct, gc=False):
+    content: str | None = None
+    output: str | None = None
+    audio: None = None
+
+
+class _TextsAlone(msgspec.Struct, gc=False):
+    """A chat as most are: whatever could be counted by another measure is absent or null."""
+
+    messages: list[_Text]
+    input: None = None
+    prompt: None = None
+    tools: None = None
+    functions: None = None
+    web_search_options: None = None
+    previous_response_id: None = None
+    conversation: None = None
+
+
+_decode_texts = msgspec.json.Decoder(_TextsAlone).decode
+
+
+class Allowance(msgspec.Struct, frozen=True, gc=False):
     """What may be counted beside the bytes of a body, in tokens, and the abilities that it shows a need of.
 
     `is_open` tells that only the context window of the model bounds the input.
@@ -116,6 +138,21 @@ class Allowance(NamedTuple):
 
 def allowance_for(operation: str, body: bytes) -> Allowance:
     """Look through a body for what is counted by another measure than its bytes; about as dear as a parse."""
+    if operation == "chat" and _has_texts_alone(body):
+        return _OF_TEXTS
+    return look_through(operation, body)
+
+
+def _has_texts_alone(body: bytes) -> bool:
+    try:
+        _decode_texts(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def look_through(operation: str, body: bytes) -> Allowance:
+    """Return the allowance for any body, however rich."""
     try:
         parsed = _decode_body(body)
         kinds = [
@@ -131,6 +168,9 @@ def allowance_for(operation: str, body: bytes) -> Allowance:
         # Nobody can tell what a provider would make of it, if it takes it at all.
         return Allowance((), TOOLS_TOKENS, is_open=True)
     return _allowance(operation, parsed, kinds)
+
+
+_OF_TEXTS: Final = Allowance((), TEMPLATE_TOKENS, is_open=False)
 
 
 def _allowance(operation: str, parsed: _Body, kinds: list[str]) -> Allowance:

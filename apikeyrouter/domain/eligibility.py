@@ -1,8 +1,8 @@
 """Who may be chosen: small named rules in order; the first that refuses a key names itself."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +18,7 @@ every = np.logical_and.reduce
 Mask = NDArray[np.bool_]
 
 
-class Bounds(NamedTuple):
+class Bounds(msgspec.Struct, frozen=True, gc=False):
     """What bounds a request: quotas and budgets, where there are any, and its own cost at most."""
 
     capacity: Capacity | None
@@ -26,7 +26,7 @@ class Bounds(NamedTuple):
     cost: Floats
 
 
-class Eligible(NamedTuple):
+class Eligible(msgspec.Struct, frozen=True, gc=False):
     """Indices into the pool of those that passed, and the account of those that did not."""
 
     indices: Rows
@@ -37,9 +37,9 @@ class Eligible(NamedTuple):
 def by_state(state: RouterState, pool: Pool, tried: Sequence[str], bounds: Bounds) -> Eligible:
     """Drop keys that rest, are off or rejected, full or too dear, or were tried for this request already."""
     columns, which = state.columns, pool.which
-    capacity, funds, cost = bounds
+    capacity, funds = bounds.capacity, bounds.funds
     mask = columns.available[which] & columns.reachable[which]
-    fits = (capacity is None or every(capacity.fits)) and (funds is None or funds.cover(cost))
+    fits = (capacity is None or every(capacity.fits)) and (funds is None or funds.cover(bounds.cost))
     if fits and not tried and not pool.bounds_concurrency and every(mask):
         return Eligible(pool.everyone, pool.excluded, pool.exclusions)
     account = Account(state, pool, pool.excluded, funds=funds)
@@ -52,7 +52,8 @@ def by_state(state: RouterState, pool: Pool, tried: Sequence[str], bounds: Bound
 def _refusals(
     state: RouterState, pool: Pool, tried: Sequence[str], bounds: Bounds
 ) -> Iterator[tuple[str, Mask]]:
-    columns, rows, (capacity, funds, cost) = state.columns, pool.rows, bounds
+    columns, rows = state.columns, pool.rows
+    capacity, funds, cost = bounds.capacity, bounds.funds, bounds.cost
     if funds is not None:
         # First of all: where the money is gone no key helps, whatever else keeps them back.
         yield "price_unknown", funds.unpriced(cost)

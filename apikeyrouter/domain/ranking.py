@@ -2,6 +2,8 @@
 
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from apikeyrouter.domain.columns import Floats, highest
 from apikeyrouter.domain.events import Policy
 from apikeyrouter.domain.scoring import Scores, combine
@@ -26,7 +28,7 @@ class Ranking(Protocol):
         """Return the scores at a place."""
 
 
-class FewRanked(NamedTuple):
+class FewRanked(msgspec.Struct, frozen=True, gc=False):
     """One entry a candidate in both lists."""
 
     each: list[Scores[float]]

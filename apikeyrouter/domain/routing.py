@@ -7,6 +7,8 @@ same bytes. Hence a changed rule or score needs a new version of the event.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from apikeyrouter.domain.capacity import Capacity, capacity_of, reserved_for
 from apikeyrouter.domain.columns import Floats, KeyColumns, Which
 from apikeyrouter.domain.downgrades import pool_within_budget
@@ -39,7 +41,7 @@ MOST_CANDIDATES = 3
 BUDGET_EXCEEDED, PRICE_UNKNOWN = "budget_exceeded", "price_unknown"
 
 
-class _Weighing(NamedTuple):
+class _Weighing(msgspec.Struct, frozen=True, gc=False):
     """Everything that one decision looks at."""
 
     state: RouterState
@@ -84,7 +86,8 @@ class _Sight(NamedTuple):
 
 
 def _sight(weighing: _Weighing, eligible: Eligible) -> _Sight:
-    state, pool, (capacity, _, cost) = weighing.state, weighing.pool, weighing.bounds
+    state, pool, bounds = weighing.state, weighing.pool, weighing.bounds
+    capacity, cost = bounds.capacity, bounds.cost
     indices = eligible.indices
     room = None if capacity is None else _room(capacity, len(pool.rows))
     rows, quality = pool.which, pool.quality
@@ -235,7 +238,7 @@ def _retry_at_us(weighing: _Weighing, shortfall: Shortfall | None) -> int | None
 
 
 def _shortfall(weighing: _Weighing) -> Shortfall | None:
-    _, funds, cost = weighing.bounds
+    funds, cost = weighing.bounds.funds, weighing.bounds.cost
     return None if funds is None else shortfall_of(weighing.state, weighing.pool, funds, cost)
 
 

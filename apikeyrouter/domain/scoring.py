@@ -7,6 +7,7 @@ reproduces every score to the bit.
 from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 
 from apikeyrouter.domain.columns import (
@@ -36,7 +37,7 @@ Of = TypeVar("Of", float, Floats)
 """A number of one candidate, or an array with one entry a candidate."""
 
 
-class Scores(NamedTuple, Generic[Of]):
+class Scores(msgspec.Struct, Generic[Of], frozen=True, gc=False):
     """What one candidate scores, or an array with one entry a candidate in each place.
 
     `latency_us` is the expectation behind the score. `headroom` and `exhaustion` are None where no candidate

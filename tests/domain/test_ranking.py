@@ -61,7 +61,7 @@ def bits(ranking, count):
             best,
             ranking.next_best(best[0], 2),
             ranking.next_best(best[-1], count),
-            [[ranking.total(place), *ranking.scores(place)] for place in range(count)],
+            [(ranking.total(place), ranking.scores(place)) for place in range(count)],
         ]
     )
 

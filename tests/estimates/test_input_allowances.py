@@ -11,6 +11,7 @@ from apikeyrouter.application.input_allowances import (
     TEMPLATE_TOKENS,
     TOOLS_TOKENS,
     allowance_for,
+    look_through,
 )
 from apikeyrouter.application.intake import Wish, order
 from apikeyrouter.domain.input_bounds import body_bound
@@ -177,3 +178,34 @@ def test_a_deep_body():
         + b"}]}"
     )
     assert allowance_for("chat", raw).bound(len(raw)) >= len(raw)
+
+
+TEXTS = st.one_of(st.none(), st.text(max_size=8), st.integers(), st.just([TEXT]), st.just([PICTURE]))
+MESSAGES = st.fixed_dictionaries(
+    {"role": st.just("user")},
+    optional={"content": TEXTS, "output": TEXTS, "audio": st.sampled_from([None, {"id": "a"}])},
+)
+RICH = {
+    "input": [None, "x", [PICTURE]],
+    "prompt": [None, "x", {"id": "p"}],
+    "tools": [None, [], [FUNCTION], [{"type": "web_search"}]],
+    "functions": [None, [], [{"name": "f"}]],
+    "web_search_options": [None, {}],
+    "previous_response_id": [None, "r"],
+    "conversation": [None, "c"],
+    "user": ["u"],
+}
+CHATS = st.fixed_dictionaries(
+    {},
+    optional={
+        "messages": st.lists(MESSAGES, max_size=3),
+        **{name: st.sampled_from(values) for name, values in RICH.items()},
+    },
+)
+
+
+@given(CHATS, st.sampled_from(["chat", "embeddings", "completions", "responses"]))
+def test_the_short_look_at_texts_alone_finds_what_the_long_one_finds(chat, operation):
+    """A chat of texts is let pass at a glance, and only such a chat."""
+    raw = msgspec.json.encode(chat)
+    assert allowance_for(operation, raw) == look_through(operation, raw)

@@ -73,7 +73,9 @@ class Backlog:
             head += 1
             size_bytes += len(state)
             values += (head, stream, version, name, state)
-        batch = self._batch_for(head - count + 1, count, size_bytes)
+        if not self._batches or not self._batches[-1].has_room_for(count, size_bytes):
+            self._batches.append(Batch(head - count + 1))
+        batch = self._batches[-1]
         batch.values += values
         batch.events += events
         batch.size_bytes += size_bytes
@@ -90,8 +92,3 @@ class Backlog:
         self._count -= len(batch.events)
         self._size_bytes -= batch.size_bytes
         return batch
-
-    def _batch_for(self, position: int, count: int, size_bytes: int) -> Batch:
-        if not self._batches or not self._batches[-1].has_room_for(count, size_bytes):
-            self._batches.append(Batch(position))
-        return self._batches[-1]
