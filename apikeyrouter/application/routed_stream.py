@@ -32,7 +32,10 @@ class Line(Protocol):
 
 
 class RoutedStream:
-    """The chunks of one streamed answer; iterate once, and close in any case."""
+    """The chunks of one streamed answer; iterate once, and close in any case.
+
+    `settled` is true from the last chunk on.
+    """
 
     def __init__(
         self, line: Line, passage: Passage, upstream: UpstreamStream, chunks: AsyncIterable[bytes]
@@ -43,12 +46,7 @@ class RoutedStream:
         self._chunks = chunks
         self._digest = sha256()
         self._bytes = 0
-        self._open = True
-
-    @property
-    def settled(self) -> bool:
-        """True from the last chunk on."""
-        return not self._open
+        self.settled = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield chunks of whole events; raise `ProviderError` if the stream breaks."""
@@ -65,11 +63,11 @@ class RoutedStream:
                 else:
                     yield chunk
             await self._line.settle(self._passage, self._outcome())
-            self._open = False
+            self.settled = True
             if held is not None:
                 yield held
         except AttemptFailedError as failed:
-            self._open = False
+            self.settled = True
             await self._line.break_off(self._passage, failed.failure, self._upstream.usage, self._bytes)
             raise provider_error(self._passage, failed.failure) from None
         except BaseException as error:
@@ -82,8 +80,8 @@ class RoutedStream:
 
     def _leave(self, error: BaseException) -> None:
         self._upstream.close()
-        if self._open:
-            self._open = False
+        if not self.settled:
+            self.settled = True
             self._line.abandon(self._passage, error, usage=self._upstream.usage, response_bytes=self._bytes)
 
     def _outcome(self) -> Outcome:

@@ -31,14 +31,21 @@ class ChunkedAnswer:
         self._direct = extension(scope)
         self._send = send
 
+    def written(self, chunk: bytes) -> bool:
+        """Send a chunk if that can be done at once; else it is to be written."""
+        if self._direct is None:
+            return False
+        block, self._block = self._block, b""
+        sent: bool = self._direct["chunk"](self._send, block, chunk)
+        return sent
+
     async def write(self, chunk: bytes) -> None:
         """Send a chunk; returns when the client takes more."""
-        block, self._block = self._block, b""
-        if self._direct is not None:
-            if self._direct["chunk"](self._send, block, chunk):
-                return
-        elif block:
-            await _start(self._send, block)
+        if self.written(chunk):
+            return
+        if self._block:
+            await _start(self._send, self._block)
+            self._block = b""
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     async def end(self, chunk: bytes = b"") -> None:

@@ -67,7 +67,7 @@ async def _stream(node: Node, asked: Asked, scope: Scope, send: Send) -> None:
                 more = not stream.settled
                 if not more:
                     await answer.end(events)
-                elif events:
+                elif events and not answer.written(events):
                     await answer.write(events)
         except SystemError as error:
             await answer.write(error_event(error))
