@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import structlog
 
 # What runs in the background starts with Ctrl-C ignored, and would hand that on to the processes of tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -18,6 +19,12 @@ def _clean_environment(monkeypatch):
         if name.startswith("APIKEYROUTER_") or name in {"OPENAI_API_KEY", "OPENAI_BASE_URL"}:
             monkeypatch.delenv(name)
     monkeypatch.delenv("COLUMNS", raising=False)  # parallel workers hand theirs on, and tables are cut by it
+
+
+@pytest.fixture(autouse=True)
+def _clean_logging():
+    yield
+    structlog.reset_defaults()  # a command that ran in this process has pointed it at a stream of its own
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def _key_registered(state: "RouterState", stream: str, version: int, event: KeyR
     )
     state.fingerprints[event.fingerprint] = key_id
     health = state.health.get(event.provider_id)
-    state.columns.reachable[row] = health is None or health.health is not Health.Down
+    state.columns.set_reachable([row], reachable=health is None or health.health is not Health.Down)
     _declared(state, state.keys[key_id], ref)
 
 

@@ -23,6 +23,7 @@ OUTCOME_HALF_LIFE_US = 600_000_000
 REBASE_HALF_LIVES = 256
 FIRST_CAPACITY = 16
 KEY_STATES = tuple(KeyState)
+REVOKED = KEY_STATES.index(KeyState.Revoked)
 
 DISPATCHED = 0
 SUCCEEDED, FAILED, FIRST_BYTE_US = range(3)
@@ -64,6 +65,7 @@ class KeyColumns:
         self.reachable = np.zeros(FIRST_CAPACITY, dtype=np.bool_)
         self.on_trial = np.zeros(FIRST_CAPACITY, dtype=np.bool_)
         self.trials = 0
+        self.all_fit = True
         self.state_code = np.zeros(FIRST_CAPACITY, dtype=np.int8)
         self.weight = np.ones(FIRST_CAPACITY)
         self.in_flight = np.zeros(FIRST_CAPACITY)
@@ -91,7 +93,13 @@ class KeyColumns:
         """Remember the state of a key and the event that put it there."""
         self.state_code[row] = KEY_STATES.index(key_state)
         self.available[row] = key_state in ELIGIBLE_STATES
+        self._set_all_fit()
         self.state_ref[row] = ref
+
+    def set_reachable(self, rows: list[int], *, reachable: bool) -> None:
+        """Remember whether the provider of some keys can be reached."""
+        self.reachable[rows] = reachable
+        self._set_all_fit()
 
     def set_trial(self, row: int, *, on_trial: bool) -> None:
         """Remember whether a key must prove itself by one request before it gets many."""
@@ -122,6 +130,11 @@ class KeyColumns:
         weight = self.outcomes.weight(at_us)
         self.outcomes.sums[FAILED, row] += weight
         self.outcome_ref[row] = ref
+
+    def _set_all_fit(self) -> None:
+        """See whether a state keeps any key back, so that no decision has to; revoked ones are in no pool."""
+        fit = (self.available & self.reachable) | (self.state_code == REVOKED)
+        self.all_fit = bool(fit[: self.count].all())
 
     def _grow(self) -> None:
         extra = len(self.available)

@@ -38,9 +38,9 @@ def by_state(state: RouterState, pool: Pool, tried: Sequence[str], bounds: Bound
     """Drop keys that rest, are off or rejected, full or too dear, or were tried for this request already."""
     columns, which = state.columns, pool.which
     capacity, funds = bounds.capacity, bounds.funds
-    mask = columns.available[which] & columns.reachable[which]
     fits = (capacity is None or every(capacity.fits)) and (funds is None or funds.cover(bounds.cost))
-    if fits and not tried and not pool.bounds_concurrency and every(mask):
+    in_order = columns.all_fit or every(columns.available[which] & columns.reachable[which])
+    if in_order and fits and not tried and not pool.bounds_concurrency:
         return Eligible(pool.everyone, pool.excluded, pool.exclusions)
     account = Account(state, pool, pool.excluded, funds=funds)
     for name, refused in _refusals(state, pool, tried, bounds):

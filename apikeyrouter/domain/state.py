@@ -123,9 +123,8 @@ class RouterState:
             self.unwell.pop(health.provider_id, None)
         else:
             self.unwell[health.provider_id] = health.until_us
-        for key in self.keys.values():
-            if key.provider_id == health.provider_id:
-                self.columns.reachable[key.row] = health.health is not Health.Down
+        rows = [key.row for key in self.keys.values() if key.provider_id == health.provider_id]
+        self.columns.set_reachable(rows, reachable=health.health is not Health.Down)
         self._set_next_wake()
 
     def deny_model(self, model: str, row: int) -> None:

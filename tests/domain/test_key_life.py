@@ -184,7 +184,9 @@ class KeyLife(RuleBasedStateMachine):
             out = sum(decision.chosen.key_id == key.key_id for decision in self.node.out.values())
             assert columns.in_flight[key.row] == out
         if hasattr(self, "node"):
-            assert self.node.state.columns.trials == sum(key.on_trial for key in self._keys())
+            columns, fit = self.node.state.columns, {*ELIGIBLE_STATES, KeyState.Revoked}
+            assert columns.trials == sum(key.on_trial for key in self._keys())
+            assert columns.all_fit == all(key.state in fit for key in self._keys())
 
     @invariant()
     def fingerprints_name_living_keys_only(self):

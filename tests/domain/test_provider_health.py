@@ -343,6 +343,7 @@ class Providers(RuleBasedStateMachine):
     def keys_are_out_of_reach_exactly_while_their_provider_is_down(self):
         for key in self.node.state.keys.values() if hasattr(self, "node") else ():
             is_down = health(self.node, key.provider_id) is Health.Down
+            assert not (is_down and self.node.state.columns.all_fit)
             assert bool(self.node.state.columns.reachable[key.row]) == (not is_down)
             assert (key.provider_id in self.node.state.unwell) == (
                 health(self.node, key.provider_id) is not Health.Healthy

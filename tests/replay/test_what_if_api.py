@@ -182,7 +182,7 @@ async def test_who_leaves_is_not_answered(served, monkeypatch):
     asking.cancel()
     await eventually(held.abandoned.is_set)
     held.go_on.set()
-    await eventually(lambda: not served.proxy._behind.state.long_questions._busy)
+    await eventually(lambda: not served.proxy._behind._app.state.long_questions._busy)
     assert (await post(served, WHAT_IF))["identical"]
 
 

@@ -5,12 +5,13 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from apikeyrouter.adapters.eventlog.connections import wal_path
 from apikeyrouter.adapters.eventlog.recorder import SELECT_EVENTS
-from apikeyrouter.adapters.eventlog.sqlite_reader import Pages
+from apikeyrouter.adapters.eventlog.sqlite_reader import Pages, Row
 from apikeyrouter.adapters.proof.durable_files import sync_file, sync_folder
 from apikeyrouter.application.proof.ports import FIRST_POSSIBLE, Extent
 from apikeyrouter.domain.models.system_error import LogUnavailableError
@@ -89,8 +90,13 @@ class StoredRows:
 
 
 class _RawPages(Pages):
-    """Selects text also where it is not UTF-8, as nothing that the log wrote can be."""
+    """Selects text also where it is not UTF-8, as nothing that the log wrote can be; the slow way then."""
 
-    def _open(self) -> None:
-        super()._open()
-        self._connection.text_factory = _lenient
+    def _attempt(self, sql: str, values: tuple[Any, ...]) -> list[Row] | None:
+        try:
+            return super()._attempt(sql, values)
+        except LogUnavailableError:
+            if self._connection.text_factory is _lenient:
+                raise
+            self._connection.text_factory = _lenient
+            return super()._attempt(sql, values)
