@@ -16,7 +16,7 @@ from apikeyrouter.application import route_request
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.request_record import RequestRecord
 from apikeyrouter.application.route_request import RouteRequest
-from apikeyrouter.interfaces.http import openai_api
+from apikeyrouter.interfaces.http import openai_api, plain_routes
 from apikeyrouter.interfaces.http.app import Proxy
 from apikeyrouter.settings import RouterSettings
 
@@ -63,7 +63,7 @@ def arm(step: str, count: int) -> None:
         async def chat(node, scope, receive, send):
             await openai_api._serve(node, scope, receive, send, outer)
 
-        openai_api.HOT_ROUTES["/v1/chat/completions"] = chat
+        plain_routes._POSTS["/v1/chat/completions"] = chat
 
 
 async def main() -> None:
