@@ -197,7 +197,7 @@ class Connection(asyncio.Protocol):
     # --- in between ---
 
     def _progress(self, exchange: Exchange) -> None:
-        if exchange.complete or (exchange.status and exchange.head_only):
+        if exchange.complete or (exchange.head_only and exchange.status):
             self._conclude(exchange)
         elif self._quiet_bytes > MAX_HEAD_BYTES:
             # Headers, trailers, interim answers or chunk extensions without end.

@@ -121,8 +121,9 @@ class Exchange:
             flow.abort()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     # --- used by the caller ---
 
@@ -158,14 +159,14 @@ class Exchange:
 
     async def __anext__(self) -> bytes:
         """Return what has arrived since the last call, waiting for at least one byte."""
-        try:
-            while not self._parts and not self.complete:
+        while not self._parts:
+            if self.complete:
+                raise StopAsyncIteration
+            try:
                 await self._arrival()
-        except BaseException:
-            self.close()
-            raise
-        if not self._parts:
-            raise StopAsyncIteration
+            except BaseException:
+                self.close()
+                raise
         chunk = self._take()
         if self._paused:
             self._resume()

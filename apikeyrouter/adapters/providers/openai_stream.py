@@ -85,19 +85,21 @@ class OpenAIStream:
 
     async def __anext__(self) -> bytes:
         """Return the next whole events."""
-        batch, self._first = self._first, b""
-        while not batch:
-            if self._failure is not None:
-                self.close()
-                raise AttemptFailedError(self._failure)
-            if self._ended:
-                raise StopAsyncIteration
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        while self._failure is None and not self._ended:
             try:
                 events = self._splitter.push(await anext(self._chunks))
             except (StopAsyncIteration, EventTooLongError, TransportError) as end:
                 events = self._cut_off(end)
             batch = self._observed(self._mask.hide(events))
-        return batch
+            if batch:
+                return batch
+        if self._failure is not None:
+            self.close()
+            raise AttemptFailedError(self._failure)
+        raise StopAsyncIteration
 
     def close(self) -> None:
         """Close the upstream connection at once; harmless when it is finished."""

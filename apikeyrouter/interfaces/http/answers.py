@@ -33,10 +33,14 @@ class ChunkedAnswer:
 
     def written(self, chunk: bytes) -> bool:
         """Send a chunk if that can be done at once; else it is to be written."""
-        if self._direct is None:
+        direct = self._direct
+        if direct is None:
             return False
-        block, self._block = self._block, b""
-        sent: bool = self._direct["chunk"](self._send, block, chunk)
+        if self._block:
+            direct["begin"](self._send, self._block, chunk)
+            self._block = b""
+            return True
+        sent: bool = direct["chunk"](self._send, chunk)
         return sent
 
     async def write(self, chunk: bytes) -> None:

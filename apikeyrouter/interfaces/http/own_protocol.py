@@ -25,8 +25,8 @@ def extension(scope: Scope) -> Extension | None:
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol for one connection, with the extension.
 
-    `whole` and `chunk` write to the wire. `waiting` is where tasks stand that are cancelled when the client
-    leaves; `listen` makes sure that this is heard.
+    `whole`, `begin` and `chunk` write to the wire. `waiting` is where tasks stand that are cancelled when the
+    client leaves; `listen` makes sure that this is heard.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -34,7 +34,13 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._waiting: set[asyncio.Task[Any]] = set()
         self._extensions: dict[str, dict[object, object]] = {
-            NAME: {"whole": _write_whole, "chunk": _write_chunk, "listen": _listen, "waiting": self._waiting}
+            NAME: {
+                "whole": _write_whole,
+                "begin": _begin,
+                "chunk": _write_chunk,
+                "listen": _listen,
+                "waiting": self._waiting,
+            }
         }
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -59,14 +65,21 @@ def _write_whole(send: Send, block: bytes, body: bytes) -> None:
         cycle.transport.writelines((head, body))
 
 
-def _write_chunk(send: Send, block: bytes, chunk: bytes) -> bool:
-    """Write a chunk, with the head before it if that is given; False if the client must be waited for."""
+def _begin(send: Send, block: bytes, chunk: bytes) -> None:
+    """Write the head of an answer in chunks, and the first of them if there is one."""
     cycle: RequestResponseCycle = send.__self__  # type: ignore[attr-defined]
-    if cycle.flow.write_paused and not block:
+    if not cycle.disconnected:
+        head = _head(cycle, block, b"transfer-encoding: chunked")
+        cycle.transport.write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk) if chunk else head)
+
+
+def _write_chunk(send: Send, chunk: bytes) -> bool:
+    """Write a chunk, which is not empty; False if the client must be waited for."""
+    cycle: RequestResponseCycle = send.__self__  # type: ignore[attr-defined]
+    if cycle.flow.write_paused:
         return False
     if not cycle.disconnected:
-        head = _head(cycle, block, b"transfer-encoding: chunked") if block else b""
-        cycle.transport.write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk) if chunk else head)
+        cycle.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
     return True
 
 
