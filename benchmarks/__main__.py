@@ -65,7 +65,9 @@ def _arguments() -> argparse.ArgumentParser:
     arguments.add_argument("--quick", action="store_true", help="short phases, no soak")
     arguments.add_argument("--rounds", type=int, help="interleaved rounds (3); slices for routing (1)")
     arguments.add_argument("--gateways", help="only these, separated by commas")
-    arguments.add_argument("--soak-requests", type=int, default=100_000, help="requests before RSS is read")
+    arguments.add_argument(
+        "--soak-requests", type=int, default=100_000, help="requests before RSS is read; 0: none"
+    )
     arguments.add_argument("--soak-within-s", type=float, default=120, help="bound of one soak")
     arguments.add_argument(
         "--trace", help="routing: a CSV file of arrivals; else ../shared/traces, or a model"

@@ -51,7 +51,7 @@ def run(options: Options) -> None:
             for phase in phases(options)
             for measured in _round(stage, actors, phase, number)
         ]
-        soaks = [] if options.quick else [_soak(stage, actor, options) for actor in _soakable(actors)]
+        soaks = [_soak(stage, actor, options) for actor in _soakable(actors, options)]
         versions = {actor.gateway.name: actor.gateway.version() for actor in actors}
     result = {"versions": versions, "absent": stage.absent, "rounds": rounds, "soaks": soaks}
     gateway_tables.show(result)
@@ -145,7 +145,9 @@ def _line(number: int, phase: Phase, actor: Actor, weighed: Weighed) -> str:
     )
 
 
-def _soakable(actors: list[Actor]) -> list[Actor]:
+def _soakable(actors: list[Actor], options: Options) -> list[Actor]:
+    if options.quick or not options.soak_requests:
+        return []
     return [actor for actor in actors if actor.gateway.name != DIRECT and not actor.gateway.open_loop_only]
 
 

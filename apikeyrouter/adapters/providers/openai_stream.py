@@ -123,7 +123,9 @@ class OpenAIStream:
             return batch
         forwarded_bytes = 0
         for event in events_of(batch):
-            if not self._observed_one(event):
+            # One that came alone has been looked at above.
+            tells = len(event) == len(batch) or not self._begun or self._tells(event)
+            if tells and not self._observed_one(event):
                 break
             forwarded_bytes += len(event)
             if self._ended:
@@ -132,8 +134,6 @@ class OpenAIStream:
         return batch[:forwarded_bytes]
 
     def _observed_one(self, event: bytes) -> bool:
-        if self._begun and not self._tells(event):
-            return True
         data = data_of(event)
         return data is None or self._note(data.strip())
 
