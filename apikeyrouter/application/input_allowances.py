@@ -155,13 +155,7 @@ def look_through(operation: str, body: bytes) -> Allowance:
     """Return the allowance for any body, however rich."""
     try:
         parsed = _decode_body(body)
-        kinds = [
-            kind
-            for one in parsed.messages
-            for content in (one.content, one.output)
-            if _begins(content, b"[")
-            for kind in _kinds(content)
-        ]
+        kinds = [kind for one in parsed.messages for kind in (*_kinds(one.content), *_kinds(one.output))]
         if operation != "embeddings" or b'"type"' in body:
             kinds += _kinds(parsed.input)
     except (msgspec.DecodeError, RecursionError):
