@@ -1,6 +1,6 @@
 """A stream under way: chunks pass through, and the request is settled before the last one is let go."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from hashlib import sha256
 from typing import Protocol
 
@@ -31,6 +31,20 @@ class Line(Protocol):
         """Settle a stream that nobody reads any more."""
 
 
+class _Tally:
+    """What has been passed on: how much, and its digest."""
+
+    __slots__ = ("digest", "size_bytes")
+
+    def __init__(self) -> None:
+        self.digest = sha256()
+        self.size_bytes = 0
+
+    def add(self, chunk: bytes) -> None:
+        self.digest.update(chunk)
+        self.size_bytes += len(chunk)
+
+
 class RoutedStream:
     """The chunks of one streamed answer; iterate once, and close in any case.
 
@@ -44,8 +58,7 @@ class RoutedStream:
         self._passage = passage
         self._upstream = upstream
         self._chunks = chunks
-        self._digest = sha256()
-        self._bytes = 0
+        self._tally = _Tally()
         self.settled = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -56,8 +69,7 @@ class RoutedStream:
                 if held is not None:
                     yield held
                     held = None
-                self._digest.update(chunk)
-                self._bytes += len(chunk)
+                self._tally.add(chunk)
                 if chunk.find(LAST_EVENT, -LOOK_BACK) >= 0:
                     held = chunk
                 else:
@@ -68,11 +80,31 @@ class RoutedStream:
                 yield held
         except AttemptFailedError as failed:
             self.settled = True
-            await self._line.break_off(self._passage, failed.failure, self._upstream.usage, self._bytes)
+            await self._line.break_off(
+                self._passage, failed.failure, self._upstream.usage, self._tally.size_bytes
+            )
             raise provider_error(self._passage, failed.failure) from None
         except BaseException as error:
             self._leave(error)
             raise
+
+    def relay(self, to: Callable[[bytes], bool]) -> None:
+        """Let the source hand chunks to `to` as they arrive, where it can; what that leaves alone is yielded.
+
+        Most chunks of an answer concern nobody here: so no task is woken for them.
+        """
+        source_relay = getattr(self._chunks, "relay", None)
+        if source_relay is None:
+            return
+        tally = self._tally
+
+        def relayed(chunk: bytes) -> bool:
+            if not to(chunk):
+                return False
+            tally.add(chunk)
+            return True
+
+        source_relay(relayed)
 
     def close(self) -> None:
         """Close the upstream at once; a stream that had not ended is settled as cancelled."""
@@ -82,7 +114,9 @@ class RoutedStream:
         self._upstream.close()
         if not self.settled:
             self.settled = True
-            self._line.abandon(self._passage, error, usage=self._upstream.usage, response_bytes=self._bytes)
+            self._line.abandon(
+                self._passage, error, usage=self._upstream.usage, response_bytes=self._tally.size_bytes
+            )
 
     def _outcome(self) -> Outcome:
         return Outcome(
@@ -90,6 +124,6 @@ class RoutedStream:
             model=self._upstream.model,
             finish_reason=self._upstream.finish_reason,
             upstream_request_id=self._upstream.upstream_request_id,
-            response_bytes=self._bytes,
-            response_sha256=self._digest.hexdigest(),
+            response_bytes=self._tally.size_bytes,
+            response_sha256=self._tally.digest.hexdigest(),
         )

@@ -98,7 +98,7 @@ async def test_a_request_leaves_no_garbage_behind_for_the_collector():
         gc.collect()
         gc.disable()
         try:
-            for stream in (False, True):
+            for stream in (False, True, False, True):
                 await proxy.ask(stream=stream)
             cycles = [one for one in gc.get_objects() if isinstance(one, RequestResponseCycle)]
             left = [one for one in cycles if NAME in one.scope.get("extensions", {})]

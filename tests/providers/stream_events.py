@@ -53,12 +53,18 @@ def streaming(*events, end=LAST):
     return script
 
 
-async def collected(stream):
-    """Read a stream to whatever end, and return its bytes and its failure."""
-    passed = b""
+async def collected(stream, passed):
+    """Read a stream to whatever end; its bytes join what has been passed on. Return its failure."""
     try:
         async for chunk in stream:
             passed += chunk
     except AttemptFailedError as error:
-        return passed, error.failure
-    return passed, None
+        return error.failure
+    return None
+
+
+async def read_out(stream):
+    """Read a stream to whatever end, and return its bytes and its failure."""
+    passed = bytearray()
+    failed = await collected(stream, passed)
+    return bytes(passed), failed

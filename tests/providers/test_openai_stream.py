@@ -11,10 +11,10 @@ from stream_events import (
     HEAD,
     LAST,
     USAGE,
-    collected,
     error_event,
     event,
     of_responses,
+    read_out,
     streaming,
 )
 
@@ -35,7 +35,7 @@ class TestAStreamThatEndsWell:
         """Every byte is forwarded; usage, model, reason and id are read on the way."""
         server, adapter = await upstream(streaming(*EVENTS))
         stream = await adapter.open_stream(call())
-        passed, failed = await collected(stream)
+        passed, failed = await read_out(stream)
         assert (passed, failed) == (b"".join(EVENTS), None)
         assert (stream.usage, stream.finish_reason) == (Usage(11, 2), "stop")
         assert (stream.model, stream.upstream_request_id) == ("gpt-4o-2024-08-06", "req_9")
@@ -51,7 +51,7 @@ class TestAStreamThatEndsWell:
         events += [event(usage=USAGE, separators=separators), DONE]
         _, adapter = await upstream(streaming(*events))
         stream = await adapter.open_stream(call())
-        assert await collected(stream) == (b"".join(events), None)
+        assert await read_out(stream) == (b"".join(events), None)
         assert (stream.usage, stream.finish_reason) == (Usage(11, 2), "length")
 
     async def test_the_first_event_opens_the_stream_before_the_second_exists(self, upstream, call):
@@ -68,13 +68,13 @@ class TestAStreamThatEndsWell:
         stream = await adapter.open_stream(call())
         assert await anext(aiter(stream)) == event()
         proceed.set()
-        assert await collected(stream) == (event("stop") + DONE, None)
+        assert await read_out(stream) == (event("stop") + DONE, None)
 
     async def test_comments_alone_do_not_open_the_stream(self, upstream, call):
         """Until the first event another key may be tried; a comment kept waiting is not lost."""
         _, adapter = await upstream(streaming(b": processing\n\n", b": still\n\n", *EVENTS))
         stream = await adapter.open_stream(call())
-        passed, _ = await collected(stream)
+        passed, _ = await read_out(stream)
         assert passed == b": processing\n\n: still\n\n" + b"".join(EVENTS)
         for events in ((b": processing\n\n", error_event()), (b": processing\n\n" + error_event(),)):
             _, adapter = await upstream(streaming(*events))
@@ -86,7 +86,7 @@ class TestAStreamThatEndsWell:
         events = [event(), event(content=written), *EVENTS[2:]]
         _, adapter = await upstream(streaming(*events))
         stream = await adapter.open_stream(call())
-        assert await collected(stream) == (b"".join(events), None)
+        assert await read_out(stream) == (b"".join(events), None)
         assert stream.usage == Usage(11, 2)
 
     async def test_the_connection_is_used_again(self, upstream, call):
@@ -94,7 +94,7 @@ class TestAStreamThatEndsWell:
         server, adapter = await upstream(streaming(*EVENTS))
         for _ in range(3):
             stream = await adapter.open_stream(call())
-            await collected(stream)
+            await read_out(stream)
             stream.close()
             await until(lambda: any(adapter._transport._idle.values()))
         assert len(server.peers) == 1
@@ -102,14 +102,14 @@ class TestAStreamThatEndsWell:
     async def test_nothing_after_the_end_is_forwarded(self, upstream, call):
         """The last chunk holds `[DONE]` and ends with it."""
         _, adapter = await upstream(streaming(event(), DONE + event(content="after")))
-        assert await collected(await adapter.open_stream(call())) == (event() + DONE, None)
+        assert await read_out(await adapter.open_stream(call())) == (event() + DONE, None)
 
     @pytest.mark.parametrize("usage", [{"prompt_tokens": -1, "completion_tokens": 1}, {}, "many", [1]])
     async def test_an_absurd_usage_is_not_believed(self, upstream, call, usage):
         """The stream goes on; the last sane count stands."""
         _, adapter = await upstream(streaming(event(usage=USAGE), event(usage=usage), DONE))
         stream = await adapter.open_stream(call())
-        assert (await collected(stream))[1] is None
+        assert (await read_out(stream))[1] is None
         assert stream.usage == Usage(11, 2)
 
     async def test_compression_not_asked_for_is_undone(self, upstream, call):
@@ -117,7 +117,7 @@ class TestAStreamThatEndsWell:
         packed = gzip.compress(b"".join(EVENTS))
         head = ("Content-Type: text/event-stream", "Content-Encoding: gzip")
         _, adapter = await upstream(answering(response(packed, headers=head)))
-        assert await collected(await adapter.open_stream(call())) == (b"".join(EVENTS), None)
+        assert await read_out(await adapter.open_stream(call())) == (b"".join(EVENTS), None)
 
 
 class TestAStreamThatNeverBegins:
@@ -208,12 +208,12 @@ class TestAStreamThatBreaks:
         """The whole events before it are forwarded, then the failure is raised, again and again."""
         _, adapter = await upstream(streaming(event(), *rest, end=end))
         stream = await adapter.open_stream(call())
-        passed, failed = await collected(stream)
+        passed, failed = await read_out(stream)
         assert (failed.failure_class, failed.status) == (expected, 200)
         assert passed == event() + b"".join(
             e for e in rest[:1] if e.endswith(b"\n\n") and b'"error"' not in e
         )
-        assert (await collected(stream))[1] == failed
+        assert (await read_out(stream))[1] == failed
 
     async def test_silence_is_an_idle_timeout(self, upstream, call):
         """A stream that stalls is given up when the call's time says so."""
@@ -225,7 +225,7 @@ class TestAStreamThatBreaks:
 
         server, adapter = await upstream(script)
         stream = await adapter.open_stream(call(deadline_us=200_000))
-        _, failed = await collected(stream)
+        _, failed = await read_out(stream)
         assert failed.failure_class is FailureClass.TotalTimeout
         await until(server.peers[0].gone.is_set, "the close")
 
@@ -256,7 +256,7 @@ class TestTheResponsesApi:
         ]
         _, adapter = await upstream(streaming(*events))
         stream = await adapter.open_stream(call(operation="responses"))
-        assert await collected(stream) == (b"".join(events), None)
+        assert await read_out(stream) == (b"".join(events), None)
         assert (stream.usage, stream.model, stream.finish_reason) == (Usage(3, 4), "gpt-4o", "completed")
 
     @pytest.mark.parametrize(
@@ -276,5 +276,5 @@ class TestTheResponsesApi:
         """A failed response, an error event, and an end without an ending all break the stream."""
         first = of_responses("response.created", response={"output": []})
         _, adapter = await upstream(streaming(first, *([last] if last else [])))
-        passed, failed = await collected(await adapter.open_stream(call(operation="responses")))
+        passed, failed = await read_out(await adapter.open_stream(call(operation="responses")))
         assert (passed, failed.failure_class) == (first, expected)

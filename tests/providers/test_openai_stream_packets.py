@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from itertools import pairwise
+from itertools import cycle, pairwise
 from unittest.mock import patch
 
 from hypothesis import HealthCheck, example, given, settings
@@ -25,9 +25,10 @@ class Canned:
         self.closed = False
         self._chunks = chunks
 
-    async def chunks(self):
+    async def chunks(self, relay):
         for chunk in self._chunks:
-            yield chunk
+            if not relay(chunk):
+                yield chunk
 
     def finish(self):
         self.closed = True
@@ -35,15 +36,22 @@ class Canned:
     close = finish
 
 
-async def outcome(chunks, operation="chat"):
-    """Run a stream over given packets and return all that can be seen of it."""
+async def outcome(chunks, operation="chat", refusals=None):
+    """Run a stream over given packets and return all that can be seen of it.
+
+    With refusals, what tells nothing is relayed, but for what is refused.
+    """
     stream = OpenAIStream(Canned(chunks), operation, Mask(KEY))
     try:
         await stream.begin()
     except AttemptFailedError as error:
         return b"", error.failure, None, None, None
-    passed, failed = await collected(stream)
-    return passed, failed, stream.usage, stream.model, stream.finish_reason
+    passed = bytearray()
+    if refusals is not None:
+        refusals = cycle([*refusals, False])
+        stream.relay(lambda chunk: not next(refusals) and not passed.extend(chunk))
+    failed = await collected(stream, passed)
+    return bytes(passed), failed, stream.usage, stream.model, stream.finish_reason
 
 
 VALUES = st.sampled_from(
@@ -91,15 +99,20 @@ AT_ONCE = settings(max_examples=150, suppress_health_check=[HealthCheck.differin
 
 class TestAnyPackets:
     @AT_ONCE
-    @given(st.lists(PIECES, max_size=8), st.lists(st.integers(0, 5000), max_size=15), st.booleans())
-    def test_any_cut_gives_the_same_stream(self, pieces, places, of_chat):
-        """However the packets fall, the same bytes are forwarded and the same facts are read."""
+    @given(
+        st.lists(PIECES, max_size=8),
+        st.lists(st.integers(0, 5000), max_size=15),
+        st.booleans(),
+        st.none() | st.lists(st.booleans(), max_size=4),
+    )
+    def test_any_cut_gives_the_same_stream(self, pieces, places, of_chat, refusals):
+        """However the packets fall, and who takes them, the same bytes are forwarded, the same facts read."""
         data = b"".join(pieces)
         edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
         packets = [data[a:b] for a, b in pairwise(edges) if a < b]
         operation = "chat" if of_chat else "responses"
         whole = asyncio.run(outcome([data] if data else [], operation))
-        assert asyncio.run(outcome(packets, operation)) == whole
+        assert asyncio.run(outcome(packets, operation, refusals)) == whole
         assert KEY.encode() not in whole[0]
 
     @AT_ONCE
@@ -121,5 +134,6 @@ class TestAnyPackets:
         """What is forwarded, read and refused is the same as if every event were read in full."""
         packets = [event(), *(b"data: " + json.dumps(fields).encode() + b"\n\n" for fields in events), DONE]
         seen = asyncio.run(outcome(packets))
+        assert asyncio.run(outcome(packets, refusals=[])) == seen
         with patch.object(openai_stream, "_tells_in_chat", lambda _: True):
             assert asyncio.run(outcome(packets)) == seen

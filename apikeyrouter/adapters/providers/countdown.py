@@ -8,27 +8,30 @@ from math import inf
 class Countdown:
     """Call back once the deadline has passed.
 
-    Moving the deadline later leaves the timer alone: it rings early, sees that, and is set again.
+    The deadline, in the loop's time, is asked for when the timer rings, so nobody need tell that it has moved
+    to later. Where it may have moved to sooner, `set` is due.
     """
 
-    __slots__ = ("_at_s", "_expired", "_loop", "_rings_at_s", "_timer")
+    __slots__ = ("_deadline", "_expired", "_loop", "_rings_at_s", "_timer")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, deadline: Callable[[], float], expired: Callable[[], None]
+    ) -> None:
         self._loop = loop
+        self._deadline = deadline
         self._expired = expired
-        self._at_s = inf
         self._rings_at_s = inf
         self._timer: asyncio.TimerHandle | None = None
 
-    def move(self, at_s: float) -> None:
-        """Set the deadline, in the loop's time."""
-        self._at_s = at_s
+    def set(self) -> None:
+        """Ring no later than at the deadline."""
+        at_s = self._deadline()
         if at_s < self._rings_at_s:
             self._arm(at_s)
 
     def stop(self) -> None:
-        """Forget the deadline."""
-        self._at_s = self._rings_at_s = inf
+        """Ring no more, until the next `set`."""
+        self._rings_at_s = inf
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -40,8 +43,9 @@ class Countdown:
         self._timer = self._loop.call_at(at_s, self._ring)
 
     def _ring(self) -> None:
-        if self._loop.time() < self._at_s:
-            self._arm(self._at_s)
+        at_s = self._deadline()
+        if self._loop.time() < at_s:
+            self._arm(at_s)
             return
         self.stop()
         self._expired()

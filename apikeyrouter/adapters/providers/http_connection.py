@@ -28,7 +28,6 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_countdown",
         "_exchange",
-        "_fault",
         "_framed",
         "_head_bytes",
         "_headers",
@@ -37,10 +36,13 @@ class Connection(asyncio.Protocol):
         "_made",
         "_on_free",
         "_on_lost",
+        "_otherwise",
         "_parser",
         "_paused",
         "_quiet_bytes",
+        "_since_s",
         "_wire",
+        "_within_s",
         "open",
     )
 
@@ -55,7 +57,7 @@ class Connection(asyncio.Protocol):
         self._on_free = on_free
         self._on_lost = on_lost
         self._parser = HttpResponseParser(self)
-        self._countdown = Countdown(loop, self._expired)
+        self._countdown = Countdown(loop, self._deadline, self._expired)
         self._exchange: Exchange | None = None
         self._headers: dict[str, str] = {}
         self._paused = False
@@ -68,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = self._quiet_bytes = 0
         self._keeps_alive = self._framed = False
         exchange.runs_on(self)
-        self._expect(exchange, FailureClass.FirstByteTimeout, exchange.deadlines.first_byte_s)
+        self._expect(FailureClass.FirstByteTimeout, exchange.deadlines.first_byte_s)
         if len(body) > _LARGE_BODY_BYTES:
             self._wire.writelines((head, body))
         else:
@@ -76,7 +78,7 @@ class Connection(asyncio.Protocol):
 
     def rest(self, idle_s: float) -> None:
         """Wait for the next exchange, but not for longer than this."""
-        self._countdown.move(self._loop.time() + idle_s)
+        self._expect(FailureClass.IdleTimeout, idle_s)
 
     # --- what an exchange asks for ---
 
@@ -86,14 +88,14 @@ class Connection(asyncio.Protocol):
         if exchange is not None and not self._paused:
             self._paused = True
             self._wire.pause_reading()
-            self._expect(exchange, FailureClass.TotalTimeout, exchange.deadlines.total_s)
+            self._expect(FailureClass.TotalTimeout, exchange.deadlines.total_s)
 
     def resume(self) -> None:
         """Read on after a pause."""
         exchange = self._exchange
         if exchange is not None and self._paused:
             self._listen()
-            self._expect(exchange, FailureClass.IdleTimeout, exchange.deadlines.idle_s)
+            self._expect(FailureClass.IdleTimeout, exchange.deadlines.idle_s)
 
     def drain(self) -> None:
         """Give the end of the body a moment to arrive, however steadily it trickles."""
@@ -101,7 +103,7 @@ class Connection(asyncio.Protocol):
         if exchange is not None:
             self._listen()
             exchange.total_at_s = min(exchange.total_at_s, self._loop.time() + DRAIN_S)
-            self._expect(exchange, FailureClass.IdleTimeout, DRAIN_S)
+            self._expect(FailureClass.IdleTimeout, DRAIN_S)
 
     def abort(self) -> None:
         """Close at once, without waiting for what is still to be written."""
@@ -204,7 +206,9 @@ class Connection(asyncio.Protocol):
             self._break(exchange, FailureClass.MalformedAnswer)
         else:
             if exchange.status:
-                self._expect(exchange, FailureClass.IdleTimeout, exchange.deadlines.idle_s)
+                if self._otherwise is not FailureClass.IdleTimeout:
+                    self._expect(FailureClass.IdleTimeout, exchange.deadlines.idle_s)
+                self._since_s = self._loop.time()
             exchange.settle()
 
     def _conclude(self, exchange: Exchange) -> None:
@@ -228,16 +232,22 @@ class Connection(asyncio.Protocol):
         exchange.settle()
         self.abort()
 
-    def _expect(self, exchange: Exchange, otherwise: FailureClass, within_s: float) -> None:
-        at_s = self._loop.time() + within_s
-        if at_s < exchange.total_at_s:
-            self._fault = otherwise
-        else:
-            self._fault, at_s = FailureClass.TotalTimeout, exchange.total_at_s
-        self._countdown.move(at_s)
+    def _expect(self, otherwise: FailureClass, within_s: float) -> None:
+        """Wait for a sign of life for so long, or call its absence that; never past the end of the whole."""
+        self._otherwise = otherwise
+        self._within_s = within_s
+        self._since_s = self._loop.time()
+        self._countdown.set()
+
+    def _deadline(self) -> float:
+        at_s = self._since_s + self._within_s
+        return at_s if self._exchange is None else min(at_s, self._exchange.total_at_s)
 
     def _expired(self) -> None:
-        if self._exchange is not None:
-            self._break(self._exchange, self._fault)
-        else:
+        exchange = self._exchange
+        if exchange is None:
             self.abort()
+        elif self._since_s + self._within_s < exchange.total_at_s:
+            self._break(exchange, self._otherwise)
+        else:
+            self._break(exchange, FailureClass.TotalTimeout)

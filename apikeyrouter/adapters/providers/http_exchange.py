@@ -6,7 +6,7 @@ from typing import Protocol
 
 from apikeyrouter.adapters.providers.body_decoding import decode_whole, inflated, inflater_for
 from apikeyrouter.adapters.providers.limits import DRAIN_BYTES, STREAM_BUFFER_BYTES
-from apikeyrouter.adapters.providers.transport import Deadlines, TransportError
+from apikeyrouter.adapters.providers.transport import Deadlines, Relay, TransportError
 from apikeyrouter.domain.failures import FailureClass
 
 
@@ -38,6 +38,7 @@ class Exchange:
         "_loop",
         "_parts",
         "_paused",
+        "_relay",
         "_waiter",
         "complete",
         "deadlines",
@@ -62,6 +63,7 @@ class Exchange:
         self._discarding = False
         self._paused = False
         self._failure: FailureClass | None = None
+        self._relay: Relay | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     # --- fed by the connection ---
@@ -79,7 +81,7 @@ class Exchange:
     def end(self) -> None:
         """Note that the body is whole; from here on the connection is no longer this exchange's."""
         self.complete = True
-        self._flow = None
+        self._flow = self._relay = None
 
     def fail(self, failure_class: FailureClass) -> None:
         """Note that no more will come, and why."""
@@ -90,6 +92,8 @@ class Exchange:
 
     def settle(self) -> None:
         """After each packet: hold the bounds, and wake a reader who has something to read."""
+        if self._relay is not None and self._relayed(self._relay):
+            return
         if self.complete:
             self._wake()
         elif self._limit_bytes is not None:
@@ -120,6 +124,15 @@ class Exchange:
         if flow is not None:
             flow.abort()
 
+    def _relayed(self, relay: Relay) -> bool:
+        """Offer a piece that came alone, if the reader waits: then all before it has been passed on."""
+        waiter, parts = self._waiter, self._parts
+        if waiter is None or waiter.done() or len(parts) != 1 or not relay(parts[0]):
+            return False
+        parts.clear()
+        self._buffered_bytes = 0
+        return True
+
     def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
@@ -149,10 +162,13 @@ class Exchange:
             raise
         return decode_whole(self._take(), self.headers, limit_bytes)
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Yield decoded body bytes as they arrive."""
+    def chunks(self, relay: Relay | None = None) -> AsyncIterator[bytes]:
+        """Yield decoded body bytes as they arrive, but for what `relay` takes."""
         inflater = inflater_for(self.headers)
-        return self if inflater is None else inflated(self, inflater)
+        if inflater is not None:
+            return inflated(self, inflater)
+        self._relay = relay
+        return self
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self

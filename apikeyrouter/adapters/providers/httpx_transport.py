@@ -10,7 +10,7 @@ import httpx
 from apikeyrouter.adapters.providers.body_decoding import decode_whole, inflated, inflater_for, malformed
 from apikeyrouter.adapters.providers.limits import DRAIN_BYTES, DRAIN_S
 from apikeyrouter.adapters.providers.request_head import head_of, target_of
-from apikeyrouter.adapters.providers.transport import Deadlines, HttpRequest, TransportError
+from apikeyrouter.adapters.providers.transport import Deadlines, HttpRequest, Relay, TransportError
 from apikeyrouter.domain.failures import FailureClass
 
 _NOTHING_SENT = (
@@ -94,7 +94,7 @@ class HttpxResponse:
                 raise malformed()
         return decode_whole(b"".join(parts), self.headers, limit_bytes)
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self, relay: Relay | None = None) -> AsyncIterator[bytes]:  # noqa: ARG002 - nothing is offered
         """Yield decoded body bytes as they arrive."""
         inflater = inflater_for(self.headers)
         return self if inflater is None else inflated(self, inflater)

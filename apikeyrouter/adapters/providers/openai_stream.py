@@ -1,6 +1,6 @@
 """A stream in OpenAI's dialect: events forwarded untouched, reading only those that tell something."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
 import msgspec
@@ -17,7 +17,7 @@ from apikeyrouter.adapters.providers.openai_wire import (
 )
 from apikeyrouter.adapters.providers.redaction import Mask
 from apikeyrouter.adapters.providers.sse import EventSplitter, EventTooLongError, data_of, events_of
-from apikeyrouter.adapters.providers.transport import HttpResponse, TransportError
+from apikeyrouter.adapters.providers.transport import HttpResponse, Relay, TransportError
 from apikeyrouter.domain.failures import AttemptFailedError, Complaint, Failure, FailureClass, failure_of
 from apikeyrouter.domain.interfaces.provider_adapter import Usage
 from apikeyrouter.domain.rate_limits import RateLimitReport
@@ -43,6 +43,25 @@ class _QuietEvent(msgspec.Struct, gc=False):
 _quiet_event = msgspec.json.Decoder(_QuietEvent)
 
 
+class _Shortcut:
+    """Relays a chunk that tells nothing. It does not know its stream, or that would hold itself."""
+
+    __slots__ = ("_mask", "_splitter", "_tells", "to")
+
+    def __init__(self, splitter: EventSplitter, mask: Mask, tells: Callable[[bytes], bool]) -> None:
+        self.to: Relay | None = None
+        self._splitter = splitter
+        self._mask = mask
+        self._tells = tells
+
+    def take(self, chunk: bytes) -> bool:
+        """Relay whole events, or leave them to the reader."""
+        if self.to is None or not self._splitter.passes(chunk):
+            return False
+        events = self._mask.hide(chunk)
+        return not self._tells(events) and self.to(events)
+
+
 class OpenAIStream:
     """Implements `UpstreamStream`. A stream that ends without saying so has broken.
 
@@ -62,10 +81,11 @@ class OpenAIStream:
         self.upstream_request_id = label(response.headers.get("x-request-id"), mask)
         self.limits = limits
         self._response = response
-        self._chunks = response.chunks()
         self._mask = mask
         self._tells = _tells_in_responses if operation == "responses" else _tells_in_chat
         self._splitter = EventSplitter()
+        self._shortcut = _Shortcut(self._splitter, mask, self._tells)
+        self._chunks = response.chunks(self._shortcut.take)
         self._first = b""
         self._begun = False
         self._ended = False
@@ -100,6 +120,10 @@ class OpenAIStream:
             self.close()
             raise AttemptFailedError(self._failure)
         raise StopAsyncIteration
+
+    def relay(self, to: Relay) -> None:
+        """Offer what tells nothing to `to`, as it arrives; what that takes is not yielded."""
+        self._shortcut.to = to
 
     def close(self) -> None:
         """Close the upstream connection at once; harmless when it is finished."""

@@ -28,9 +28,7 @@ class EventSplitter:
 
     def push(self, chunk: bytes) -> bytes:
         """Take bytes as they arrived; return whole events, or nothing yet."""
-        # The byte before the end must be of a line: in a longer run the last line end may open an event.
-        is_whole = not self._pending and chunk.endswith(b"\n\n") and chunk[-3:-2] > b"\r"
-        if is_whole and len(chunk) <= self._max_event_bytes:
+        if self.passes(chunk):
             return chunk
         search_from = max(0, len(self._pending) - _LONGEST_SPLIT_END)
         self._pending += chunk
@@ -38,6 +36,12 @@ class EventSplitter:
         if self._too_long and not events:
             raise EventTooLongError
         return events
+
+    def passes(self, chunk: bytes) -> bool:
+        """Tell whether `push` would return this very chunk and change nothing; False where it is not sure."""
+        # The byte before the end must be of a line: in a longer run the last line end may open an event.
+        is_whole = not self._pending and chunk.endswith(b"\n\n") and chunk[-3:-2] > b"\r"
+        return is_whole and len(chunk) <= self._max_event_bytes
 
     def finish(self) -> bytes:
         """At the end of the stream, return a last event whose end was a CR; anything else is incomplete."""

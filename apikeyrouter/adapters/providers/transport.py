@@ -1,6 +1,6 @@
 """The seam outward: one HTTP exchange, with separate deadlines and classified errors."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -44,6 +44,10 @@ class TransportError(Exception):
         self.sent = sent
 
 
+Relay = Callable[[bytes], bool]
+"""Takes a chunk at once and returns True, or leaves it alone."""
+
+
 class HttpResponse(Protocol):
     """Status and headers are there; the body is read whole or by chunks, once."""
 
@@ -54,8 +58,11 @@ class HttpResponse(Protocol):
     async def read(self, limit_bytes: int) -> bytes:
         """Return the decoded body; more than the limit raises `MalformedAnswer`."""
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Yield decoded body bytes as they arrive."""
+    def chunks(self, relay: Relay | None = None) -> AsyncIterator[bytes]:
+        """Yield decoded body bytes as they arrive.
+
+        What arrives while the reader waits may be offered to `relay` first: what that takes is not yielded.
+        """
 
     def finish(self) -> None:
         """Want no more of the body; keep the connection if the little that is left arrives at once."""

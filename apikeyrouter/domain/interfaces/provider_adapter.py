@@ -71,6 +71,9 @@ class UpstreamStream(Protocol):
     It yields at least one chunk, or `open_stream` would have raised. The last chunk holds `[DONE]`.
     `usage`, `model` and `finish_reason` are what was seen so far; `limits` came with the head. Iteration
     raises `AttemptFailedError` when the stream breaks; `close` closes the upstream connection at once.
+
+    It may have a method `relay(to)` as well: from then on, a chunk between the first and the last that tells
+    nothing may be offered to `to` while the reader waits; if that returns True, the chunk is not yielded.
     """
 
     usage: Usage | None

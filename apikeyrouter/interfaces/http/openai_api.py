@@ -59,16 +59,24 @@ async def _whole(node: Node, asked: Asked, scope: Scope, send: Send) -> None:
 async def _stream(node: Node, asked: Asked, scope: Scope, send: Send) -> None:
     passage, stream = await node.route.open_stream(asked.order)
     answer = ChunkedAnswer(scope, send, [*EVENT_STREAM_LINES, *routing(passage)])
+
+    def wanted(chunk: bytes) -> bytes:
+        return chunk if asked.wants_usage else without_usage_events(chunk)
+
+    def written(chunk: bytes) -> bool:
+        events = wanted(chunk)
+        return not events or answer.written(events)
+
     try:
         more = True
         try:
+            stream.relay(written)
             async for chunk in stream:
-                events = chunk if asked.wants_usage else without_usage_events(chunk)
                 more = not stream.settled
                 if not more:
-                    await answer.end(events)
-                elif events and not answer.written(events):
-                    await answer.write(events)
+                    await answer.end(wanted(chunk))
+                elif not written(chunk):
+                    await answer.write(wanted(chunk))
         except SystemError as error:
             await answer.write(error_event(error))
         if more:
