@@ -115,10 +115,16 @@ def _whole(
 ) -> tuple[RouterState | None, Iterator[Recorded]]:
     try:
         return None, past.read(until=last)
-    except ArchivedError:
+    except ArchivedError as away:
         base, state = snapshots.nearest(first - 1) or (0, None)
         if state is None or is_outlived(past, base, first):
-            raise
+            later, _ = snapshots.nearest(last) or (0, None)
+            if not first <= later < last or is_outlived(past, later, last):
+                raise
+            raise ArchivedError(
+                f"{away.message}. What came later can be verified from a snapshot: --from {later + 1}",
+                param="from",
+            ) from None
         return state, past.read(after=base, until=last)
 
 

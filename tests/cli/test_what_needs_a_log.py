@@ -127,11 +127,13 @@ class TestAnswersThatAreNone:
 
 class TestDoctor:
     def test_what_cannot_be_looked_at_is_named(self, tmp_path):
-        """In the words of the other lines."""
+        """Once, in the words of the other lines, with what to do."""
         (tmp_path / "log.db").write_text("this is no database, but a text of some length" * 100)
-        found = _run("doctor", log=tmp_path / "log.db")
-        assert found.exit_code == 1
-        assert "fail  seals " in found.output
+        for path, advice in ((tmp_path / "log.db", "name another file"), (tmp_path, "name a file in it")):
+            found = _run("doctor", log=path)
+            assert found.exit_code == 1
+            assert "fail  log " in found.output
+            assert " ".join(found.output.split()).count(advice) == 1
 
 
 class TestTables:

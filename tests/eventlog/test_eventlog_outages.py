@@ -6,6 +6,7 @@ import resource
 import shutil
 import sqlite3
 import threading
+from unittest.mock import Mock
 
 import pytest
 from log_givens import append_until_refused, by_another_program, new, positions, run_of
@@ -181,10 +182,23 @@ class TestWhenOthersTouchTheFile:
         else:
             path.write_bytes(content)
         before = path.read_bytes()
-        with pytest.raises(ConfigurationError, match=r"log\.db") as told:
+        with pytest.raises(ConfigurationError, match=r"log\.db is no event log .* name another file") as told:
             SqliteLog(path)
         assert told.value.param == "database_url"
         assert path.read_bytes() == before
+
+    def test_a_folder_is_no_file(self, tmp_path):
+        """It is told what to name instead."""
+        with pytest.raises(ConfigurationError, match="it is a folder: name a file in it"):
+            SqliteLog(tmp_path)
+
+    def test_a_log_of_somebody_else_is_told_so(self, path, monkeypatch):
+        """The library says only that it was unable to open it."""
+        refused = sqlite3.OperationalError("unable to open database file")
+        refused.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        monkeypatch.setattr(sqlite3, "connect", Mock(side_effect=refused))
+        with pytest.raises(ConfigurationError, match="must be allowed to read it"):
+            SqliteLog(path)
 
     def test_a_folder_that_does_not_exist_is_named(self, tmp_path):
         """Where nothing can be created, the start says so."""

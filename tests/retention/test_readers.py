@@ -236,3 +236,10 @@ class TestOverHttp:
         asked = {"scope": "request", "scope_id": gone[1], "reason": "too late"}
         answer = await client.post("/api/v1/retention/holds", json=asked)
         assert (answer.status_code, segment.name in answer.text) == (409, True)
+
+    async def test_a_request_that_never_was_cannot_be_held(self, client):
+        """It is a slip of the pen, and the right request would go unheld."""
+        never = "0193c0de-0000-7000-8000-000000000000"
+        asked = {"scope": "request", "scope_id": never, "reason": "case 17"}
+        answer = await client.post("/api/v1/retention/holds", json=asked)
+        assert (answer.status_code, never in answer.text) == (404, True)

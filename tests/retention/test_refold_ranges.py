@@ -105,6 +105,8 @@ class Fragments:
         return [(first, last)]
 
     def nearest(self, until=None, *, at_us=None):
+        if until is not None and until < 40:
+            return None
         state = RouterState()
         state.position = 40
         return 40, state
@@ -113,8 +115,17 @@ class Fragments:
 def test_a_snapshot_from_before_a_beginning_does_not_stand_in_for_what_is_away():
     fragments = Fragments()
     assert verify_past(fragments, first=45, last=50, snapshots=fragments).base == 40
-    with pytest.raises(ArchivedError):
+    with pytest.raises(ArchivedError, match=r"^away$"):
         verify_past(fragments, first=60, last=70, snapshots=fragments)
+
+
+def test_where_a_snapshot_stands_later_it_is_said_from_where_on_to_ask():
+    fragments = Fragments()
+    with pytest.raises(ArchivedError, match=r"^away\. .*: --from 41$"):
+        verify_past(fragments, first=1, last=50, snapshots=fragments)
+    for first, last in ((1, 39), (1, 40), (1, 60)):  # behind the range, at its end, before a beginning
+        with pytest.raises(ArchivedError, match=r"^away$"):
+            verify_past(fragments, first=first, last=last, snapshots=fragments)
 
 
 def test_rows_that_are_still_to_be_deleted_are_not_what_a_beginning_was_folded_from():

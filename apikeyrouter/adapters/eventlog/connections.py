@@ -163,8 +163,21 @@ def _stored_head(connection: sqlite3.Connection) -> int:
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise ConfigurationError(f"{path} is no event log of this program", param="database_url")
+        raise _foreign(path)
+
+
+def _foreign(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} is no event log of this program: name another file", param="database_url"
+    )
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> ConfigurationError:
-    return ConfigurationError(f"the event log {path} cannot be opened: {error}", param="database_url")
+    code, reason = getattr(error, "sqlite_errorcode", 0), str(error)
+    if code == sqlite3.SQLITE_NOTADB:
+        return _foreign(path)
+    if path.is_dir():
+        reason = "it is a folder: name a file in it"
+    elif code == sqlite3.SQLITE_CANTOPEN:
+        reason += ". This user must be allowed to read it, and to write it and into its folder"
+    return ConfigurationError(f"the event log {path} cannot be opened: {reason}", param="database_url")

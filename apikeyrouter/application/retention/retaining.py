@@ -10,7 +10,7 @@ from apikeyrouter.application.retention.dropping import Dropping
 from apikeyrouter.domain import holds
 from apikeyrouter.domain.events import RETENTION_STREAM, Event, request_stream
 from apikeyrouter.domain.holds import Hold, HoldAsked, HoldScope
-from apikeyrouter.domain.models.system_error import ConflictError
+from apikeyrouter.domain.models.system_error import ConflictError, NotFoundError
 from apikeyrouter.domain.retention import Segment, set_retention
 
 
@@ -35,7 +35,7 @@ class Retaining:
         await self._record(set_retention(keep_us, at_us=self._clock.now_us(), actor=actor))
 
     async def place(self, asked: HoldAsked, *, actor: str) -> Placed:
-        """Hold what a scope covers; a request that has left the log cannot be held any more."""
+        """Hold what a scope covers; a request must be in the log for that."""
         placed = holds.place(
             self._journal.state.holds,
             asked,
@@ -44,7 +44,7 @@ class Retaining:
             actor=actor,
         )
         if placed.scope == HoldScope.Request and placed.scope_id is not None:
-            await self._refuse_if_gone(placed.scope_id)
+            await self._refuse_absent(placed.scope_id)
         await self._record(placed)
         state = self._journal.state
         left = state.retention.within(placed.since_us, placed.until_us)
@@ -62,17 +62,18 @@ class Retaining:
         await self._record(event)
         return hold
 
-    async def _refuse_if_gone(self, request_id: str) -> None:
+    async def _refuse_absent(self, request_id: str) -> None:
+        if await asyncio.to_thread(self._journal.log.stream, request_stream(request_id)):
+            return
         archived = self._journal.state.retention.perhaps_with(request_id)
         if not archived:
-            return
-        if not await asyncio.to_thread(self._journal.log.stream, request_stream(request_id)):
-            names = ", ".join(segment.name for segment in archived)
-            raise ConflictError(
-                f"request {request_id[:64]} is not in the log any more, so it cannot be held here: keep the"
-                f" archived segment {names}",
-                param="scope_id",
-            )
+            raise NotFoundError(f"no request has the id {request_id[:64]!r}", param="scope_id")
+        names = ", ".join(segment.name for segment in archived)
+        raise ConflictError(
+            f"request {request_id[:64]} is not in the log any more, so it cannot be held here: keep the"
+            f" archived segment {names}",
+            param="scope_id",
+        )
 
     async def _record(self, event: Event) -> None:
         await self._journal.settled(self._journal.record_next(RETENTION_STREAM, event))

@@ -33,7 +33,8 @@ def examine(database: str | None) -> list[Finding]:
     except RouterError as error:
         return [*findings, Finding("fail", "settings", error.message)]
     for look in CHECKS:
-        findings += _guarded(look, settings)
+        told = {finding.detail for finding in findings}  # a log that cannot be read stops more than one look
+        findings += [finding for finding in _guarded(look, settings) if finding.detail not in told]
     return findings
 
 
