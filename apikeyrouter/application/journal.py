@@ -112,6 +112,10 @@ class Journal:
         self._heard()
         return durable
 
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """Let all that is recorded within become durable all or none. Nothing may be awaited within."""
+        return self.log.together()
+
     def record_next(self, stream: str, *events: Event) -> asyncio.Future[None]:
         """Record events as the next ones of a stream; not of a request's, which counts its own."""
         first = self.state.next_version(stream)

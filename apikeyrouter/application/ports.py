@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from apikeyrouter.domain.events import NewEvent, Recorded
@@ -50,6 +51,9 @@ class EventLog(EventReader, Protocol):
         Raises `LogUnavailableError` at once, with nothing handed in, if the log is not available or too much
         is pending. The future need not be awaited; cancelling it does not take the events back.
         """
+
+    def together(self) -> AbstractContextManager[None]:
+        """Let all appends within become durable all or none. Nothing may be awaited within."""
 
     def follow(self, follower: Follower) -> None:
         """Call `follower` in the loop thread with every batch once it is durable, in order.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.ports import Follower
@@ -98,6 +99,10 @@ class RecordingLog:
         durable = asyncio.get_running_loop().create_future()
         durable.set_result(None)
         return durable
+
+    def together(self) -> AbstractContextManager[None]:
+        """Do nothing: nothing that is kept here is lost."""
+        return nullcontext()
 
     def read(self, after: int = 0, until: int | None = None) -> Iterator[Recorded]:  # noqa: ARG002
         """Yield nothing: the state is there already."""

@@ -306,16 +306,21 @@ class RouteRequest:
             )
 
         elapsed_us = self._clock.elapsed_us() - passage.attempt_started_us
-        try:
-            self._events.failed(passage, failure, elapsed_us, is_settled_later=True)
-        except LogUnavailableError:
-            self._capture.ended(passage)
-            self._journal.owe(passage.stream, ended())
-            raise
-        await self._end(passage, ended())
+        with self._journal.together():  # the failure frees what the end charges
+            try:
+                self._events.failed(passage, failure, elapsed_us, is_settled_later=True)
+            except LogUnavailableError:
+                self._capture.ended(passage)
+                self._journal.owe(passage.stream, ended())
+                raise
+            end = ended()
+            durable = self._events.ended(passage, end)
+        await self._until_settled(passage, end, durable)
 
     async def _end(self, passage: Passage, end: Event) -> None:
-        durable = self._events.ended(passage, end)
+        await self._until_settled(passage, end, self._events.ended(passage, end))
+
+    async def _until_settled(self, passage: Passage, end: Event, durable: "asyncio.Future[None]") -> None:
         if not self._durability.awaits_settlement:
             return
         try:

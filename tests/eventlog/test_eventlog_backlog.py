@@ -68,3 +68,30 @@ def test_it_is_full_by_events_or_by_bytes():
     assert by_events.full
     assert by_bytes.full
     assert not nearly.full
+
+
+@given(APPENDS, st.data())
+def test_what_belongs_together_is_in_one_batch(appends, data):
+    """However full that is; what comes after begins as bounded a batch as ever."""
+    first = data.draw(st.integers(0, len(appends)))
+    last = data.draw(st.integers(first, len(appends)))
+    backlog, head = filled(appends[:first])
+    with backlog.together():
+        for number, (count, size) in enumerate(appends[first:last], first):
+            head = backlog.add(head, run_of(f"s{number}", count), [("name", b"x" * size)] * count, number)
+    backlog.add(head, run_of("after", 1), [("name", b"x" * (MOST_BATCH_BYTES + 1))], "after")
+    batches = taken(backlog)
+    group = set(range(first, last))
+    assert sum(1 for batch in batches if group & set(batch.waiters)) <= 1
+    assert [waiter for batch in batches for waiter in batch.waiters] == [*range(last), "after"]
+    assert [r.position for batch in batches for r in batch.recorded()] == list(range(1, head + 2))
+    assert [event.stream for event in batches[-1].events] == ["after"]
+
+
+def test_what_belongs_together_is_let_in_together():
+    """The queue may fill up in between: half of it must not be refused."""
+    backlog, head = filled([(200, 0)] * (MOST_QUEUED_EVENTS // 200 - 1))
+    with backlog.together():
+        backlog.add(head, run_of("first", 200), [("name", b"")] * 200, None)
+        assert not backlog.full
+    assert backlog.full

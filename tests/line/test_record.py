@@ -5,10 +5,17 @@ import asyncio
 import msgspec
 from loopback import QUESTION, eventually, running_proxy, scripted
 
+from apikeyrouter.adapters.eventlog import backlog
 from apikeyrouter.application.audit import trail
 from apikeyrouter.application.replay import verify
-from apikeyrouter.domain.events import RequestCancelled, RequestCompleted, RouteDecided
-from apikeyrouter.interfaces.scripted_provider import KeyScript, ScriptedProvider
+from apikeyrouter.domain.events import (
+    AttemptFailed,
+    RequestCancelled,
+    RequestCompleted,
+    RequestFailed,
+    RouteDecided,
+)
+from apikeyrouter.interfaces.scripted_provider import Fault, FaultKind, KeyScript, ScriptedProvider
 from apikeyrouter.settings import RouterSettings
 
 
@@ -91,6 +98,24 @@ async def test_a_client_that_leaves_closes_the_upstream_and_is_settled():
             assert isinstance(last.event, RequestCancelled)
             assert last.event.phase == phase
             assert proxy.node.state.columns.in_flight.sum() == 0
+
+
+async def test_a_failure_and_the_end_that_charges_for_it_share_a_transaction(tmp_path, monkeypatch):
+    """Between two, a death would free what the broken stream holds of its budgets and charge nothing."""
+    monkeypatch.setattr(backlog, "MOST_BATCH_EVENTS", 1)
+    settings = RouterSettings(database_url=str(tmp_path / "log.db"))
+    cut = KeyScript(output_tokens=20, faults=(Fault(kind=FaultKind.CutMidStream),))
+    transactions = []
+    async with ScriptedProvider(scripted(a=cut)) as provider, running_proxy(settings) as proxy:
+        await proxy.provide(provider, "a")
+        proxy.node.journal.log.follow(transactions.append)
+        answer = await proxy.ask(stream=True)
+        await eventually(lambda: not proxy.node.state.open_requests)
+    assert b'"error"' in answer.content
+    kinds = [[type(one.event) for one in batch] for batch in transactions]
+    (shared,) = (batch for batch in kinds if AttemptFailed in batch)
+    assert RequestFailed in shared
+    assert RouteDecided not in shared
 
 
 async def test_restart_brings_back_keys_states_and_history(tmp_path):

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from apikeyrouter.domain.events import NewEvent, Recorded
 from apikeyrouter.limits import (
@@ -53,11 +54,24 @@ class Backlog:
         self._batches: deque[Batch] = deque()
         self._count = 0
         self._size_bytes = 0
+        self._grouping = False
+        self._joining = False
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Put all that is added within into the batch of what is added first."""
+        self._grouping = True
+        try:
+            yield
+        finally:
+            self._grouping = self._joining = False
 
     @property
     def full(self) -> bool:
-        """True when nothing more should be let in."""
-        return self._count >= MOST_QUEUED_EVENTS or self._size_bytes >= MOST_QUEUED_BYTES
+        """True when nothing more should be let in, but for what belongs to something that was."""
+        return not self._joining and (
+            self._count >= MOST_QUEUED_EVENTS or self._size_bytes >= MOST_QUEUED_BYTES
+        )
 
     def add(
         self,
@@ -73,8 +87,9 @@ class Backlog:
             head += 1
             size_bytes += len(state)
             values += (head, stream, version, name, state)
-        if not self._batches or not self._batches[-1].has_room_for(count, size_bytes):
+        if not self._joining and not (self._batches and self._batches[-1].has_room_for(count, size_bytes)):
             self._batches.append(Batch(head - count + 1))
+        self._joining = self._grouping
         batch = self._batches[-1]
         batch.values += values
         batch.events += events

@@ -6,6 +6,7 @@ events become bytes here too, what no file could hold is refused here as well.
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
@@ -47,6 +48,10 @@ class MemoryLog:
             durable.set_result(None)
             self._followers.tell([Recorded(position, *event) for position, event in enumerate(events, first)])
         return durable
+
+    def together(self) -> AbstractContextManager[None]:
+        """Do nothing: memory ends all at once."""
+        return nullcontext()
 
     def follow(self, follower: Follower) -> None:
         """Call `follower` with every batch."""

@@ -8,6 +8,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,6 +69,10 @@ class SqliteLog:
             self._busy = True
             loop.call_soon(self._wait_a_turn)
         return waiter
+
+    def together(self) -> AbstractContextManager[None]:
+        """Put all appends within into one transaction, however large that becomes."""
+        return self._backlog.together()
 
     def follow(self, follower: Follower) -> None:
         """Call `follower` in the loop thread with every batch once it is durable, before those who wait."""

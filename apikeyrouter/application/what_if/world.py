@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 from apikeyrouter.application.journal import Journal
@@ -44,6 +45,10 @@ class ToldLog:
             self.head += 1
             self._told(Recorded(self.head, *new))
         return cast("asyncio.Future[None]", None)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Do nothing: nothing is kept."""
+        return nullcontext()
 
     def read(self, after: int = 0, until: int | None = None) -> Iterator[Recorded]:  # noqa: ARG002
         """Yield nothing: nothing is kept."""
