@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from hashlib import sha256
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from apikeyrouter.application.passage import Passage
 from apikeyrouter.application.refusals import provider_error
@@ -31,18 +31,23 @@ class Line(Protocol):
         """Settle a stream that nobody reads any more."""
 
 
-class _Tally:
-    """What has been passed on: how much, and its digest."""
+class _Seen:
+    """What came of a stream: how much, its digest, and what is held back because it may be the end."""
 
-    __slots__ = ("digest", "size_bytes")
+    __slots__ = ("digest", "held", "size_bytes")
 
     def __init__(self) -> None:
         self.digest = sha256()
+        self.held = b""
         self.size_bytes = 0
 
     def add(self, chunk: bytes) -> None:
         self.digest.update(chunk)
         self.size_bytes += len(chunk)
+
+    def release(self) -> bytes:
+        held, self.held = self.held, b""
+        return held
 
 
 class RoutedStream:
@@ -58,32 +63,31 @@ class RoutedStream:
         self._passage = passage
         self._upstream = upstream
         self._chunks = chunks
-        self._tally = _Tally()
+        self._seen = _Seen()
         self.settled = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield chunks of whole events; raise `ProviderError` if the stream breaks."""
-        held: bytes | None = None
+        seen, failure = self._seen, None
         try:
-            async for chunk in self._chunks:
-                if held is not None:
-                    yield held
-                    held = None
-                self._tally.add(chunk)
-                if chunk.find(LAST_EVENT, -LOOK_BACK) >= 0:
-                    held = chunk
-                else:
-                    yield chunk
-            await self._line.settle(self._passage, self._outcome())
-            self.settled = True
-            if held is not None:
-                yield held
-        except AttemptFailedError as failed:
-            self.settled = True
-            await self._line.break_off(
-                self._passage, failed.failure, self._upstream.usage, self._tally.size_bytes
-            )
-            raise provider_error(self._passage, failed.failure) from None
+            try:
+                async for chunk in self._chunks:
+                    if seen.held:
+                        yield seen.release()
+                    seen.add(chunk)
+                    if chunk.find(LAST_EVENT, -LOOK_BACK) >= 0:
+                        seen.held = chunk
+                    else:
+                        yield chunk
+            except AttemptFailedError as failed:
+                failure = failed.failure
+            if failure is None:
+                await self._line.settle(self._passage, self._outcome())
+                self.settled = True
+            if seen.held:
+                yield seen.release()
+            if failure is not None:
+                await self._break_off(failure)
         except BaseException as error:
             self._leave(error)
             raise
@@ -96,12 +100,12 @@ class RoutedStream:
         source_relay = getattr(self._chunks, "relay", None)
         if source_relay is None:
             return
-        tally = self._tally
+        seen = self._seen
 
         def relayed(chunk: bytes) -> bool:
-            if not to(chunk):
+            if seen.held or not to(chunk):
                 return False
-            tally.add(chunk)
+            seen.add(chunk)
             return True
 
         source_relay(relayed)
@@ -110,12 +114,17 @@ class RoutedStream:
         """Close the upstream at once; a stream that had not ended is settled as cancelled."""
         self._leave(GeneratorExit())
 
+    async def _break_off(self, failure: Failure) -> NoReturn:
+        self.settled = True
+        await self._line.break_off(self._passage, failure, self._upstream.usage, self._seen.size_bytes)
+        raise provider_error(self._passage, failure)
+
     def _leave(self, error: BaseException) -> None:
         self._upstream.close()
         if not self.settled:
             self.settled = True
             self._line.abandon(
-                self._passage, error, usage=self._upstream.usage, response_bytes=self._tally.size_bytes
+                self._passage, error, usage=self._upstream.usage, response_bytes=self._seen.size_bytes
             )
 
     def _outcome(self) -> Outcome:
@@ -124,6 +133,6 @@ class RoutedStream:
             model=self._upstream.model,
             finish_reason=self._upstream.finish_reason,
             upstream_request_id=self._upstream.upstream_request_id,
-            response_bytes=self._tally.size_bytes,
-            response_sha256=self._tally.digest.hexdigest(),
+            response_bytes=self._seen.size_bytes,
+            response_sha256=self._seen.digest.hexdigest(),
         )
