@@ -139,6 +139,31 @@ class TestWhatIf:
         told = data("what-if", "--price", "openai/gpt-4=0,0", "--price", "azure/gpt-4=0,0", "--draws", "1")
         assert told["figures"]["cost_nano_usd"]["after"] == 0
 
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("--remove", "nope"), "no key 'nope'"),
+            (("--limit", "nope@rpm=1"), "no key 'nope'"),
+            (("--add", "nope:rpm=5"), "no provider 'nope'"),
+            (("--price", "nope/gpt-4=1,2"), "no provider 'nope'"),
+            (("--budget", "nope=5"), "no budget 'nope'"),
+            (("--from", "999999"), "no events in that stretch"),
+            (("--from", "20", "--to", "10"), "no events in that stretch"),
+        ],
+    )
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_what_there_never_was_is_refused(self, run, arguments, said, workers):
+        """Else a slip of the pen would come out as: nothing that was changed mattered."""
+        refused = run("what-if", *arguments, "--draws", "1", "--workers", workers)
+        assert refused.exit_code != 0
+        assert said in " ".join((refused.stdout + refused.stderr).split())
+
+    def test_a_verification_behind_the_end_is_refused(self, run):
+        """It would find that nothing differs."""
+        refused = run("replay", "verify", "--from", "999999")
+        assert refused.exit_code == 2
+        assert "the log ends at" in refused.stdout + refused.stderr
+
     def test_an_objective_in_json(self, data):
         """Weights and constraints, as in the library."""
         objective = json.dumps({"primary": "cost", "constraints": {"providers": ["azure"]}})

@@ -24,6 +24,7 @@ from apikeyrouter.domain.events import (
 from apikeyrouter.domain.key_metadata import check_metadata
 from apikeyrouter.domain.keys import Key
 from apikeyrouter.domain.models.api_key import KeyState
+from apikeyrouter.domain.models.system_error import NotFoundError
 from apikeyrouter.domain.price_book import PriceBook
 from apikeyrouter.domain.state import RouterState
 
@@ -58,6 +59,19 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     def is_nothing(self) -> bool:
         """True where history is to be made again as it was."""
         return self == Change()
+
+    def refuse_unmet(self, state: RouterState) -> None:
+        """Refuse names that were in no event: a slip of the pen would look as if nothing mattered."""
+        named_keys = {*self.removed, *self.metadata} - {EVERY_KEY}
+        named_providers = {provider_id for provider_id, _ in self.prices}
+        named_providers |= {key.provider_id for key in self.added}
+        unmet = (
+            [f"key {name!r}" for name in sorted(named_keys - set(state.keys))]
+            + [f"provider {name!r}" for name in sorted(named_providers - set(state.providers))]
+            + [f"budget {name!r}" for name in sorted(set(self.budgets) - set(state.budgets.by_id))]
+        )
+        if unmet:
+            raise NotFoundError(f"up to the end of that stretch there was no {unmet[0]}", param="change")
 
     def policy_for(self, recorded: Policy) -> Policy:
         """Return the policy that a request is routed by."""

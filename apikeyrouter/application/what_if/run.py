@@ -12,6 +12,7 @@ from apikeyrouter.application.what_if.rerun import Rerun
 from apikeyrouter.application.what_if.scripts import stimuli
 from apikeyrouter.application.what_if.tally import Tally
 from apikeyrouter.domain.events import Event, EventRef, Recorded, canonical_bytes
+from apikeyrouter.domain.models.system_error import InvalidRequestError
 
 DEFAULT_DRAWS = 5
 DEFAULT_ATTEMPTS = 10
@@ -148,7 +149,9 @@ def what_if(
     """Run the events from position `first` to `last` under a change, all draws side by side in one pass.
 
     `events` are the whole log in order. Those before the stretch are folded as they are; those behind it tell
-    how its last requests ended. `seeds` names some of the runs, where others make the rest.
+    how its last requests ended. `seeds` names some of the runs, where others make the rest. Raises
+    `InvalidRequestError` where nothing lies in the stretch, `NotFoundError` where the change names what never
+    was.
     """
     evidence, before = Evidence(), Tally()
     chosen = seeds_of(change, stretch) if seeds is None else seeds
@@ -176,5 +179,8 @@ def what_if(
             one.rerun.take(stimulus)
             one.compare()
         evidence.see(recorded)
+    if not begun:
+        raise InvalidRequestError("the log has no events in that stretch", param="from")
+    change.refuse_unmet(watched[0].rerun.world.journal.state)
     favourable, *runs = [one.finish(was_cut=stretch.last is not None) for one in watched]
     return Comparison(counted, requests, before, favourable, runs)

@@ -91,7 +91,10 @@ def _verified(database: str | None, first: int, last: int | None, workers: int |
     from apikeyrouter.interfaces.cli.log_access import open_reader, open_whole_log, snapshots_of
 
     reader, past = open_reader(database), open_whole_log(database)
-    end = reader.head() if last is None else min(last, reader.head())
+    head = reader.head()
+    if first > max(head, 1):
+        raise typer.BadParameter(f"the log ends at {head}", param_hint="--from")
+    end = head if last is None else min(last, head)
     shared_by = workers or worth_sharing(first, end, processors())
     if shared_by == 1 or not past.is_at_hand(first, end):
         with progress("replaying") as track:
