@@ -35,16 +35,24 @@ def authorized_actor(request: Request) -> str:
     accepted: dict[str, str] = request.app.state.proxy.management_keys
     actors = [actor for actor, key in accepted.items() if hmac.compare_digest(given, key.encode())]
     if not actors:
-        raise UnauthorizedError(
-            "management calls need a management key, as X-API-Key or bearer token: "
-            "set APIKEYROUTER_MANAGEMENT_API_KEY, or use the command line on the server's own machine"
-        )
-
+        is_configured = bool(running_node(request).settings.management_api_key)
+        raise UnauthorizedError(_why_refused(is_given=bool(given), is_configured=is_configured))
     return actors[0]
 
 
 Actor = Annotated[str, Depends(authorized_actor)]
 ManagementKey = Depends(authorized_actor)
+
+
+def _why_refused(*, is_given: bool, is_configured: bool) -> str:
+    if not is_configured:
+        return (
+            "management calls need a management key, and this server has none: "
+            "set APIKEYROUTER_MANAGEMENT_API_KEY, or use the command line on the server's own machine"
+        )
+    if is_given:
+        return "the key that was sent is not the management key of this server"
+    return "management calls need the management key: send it as X-API-Key, or as Authorization: Bearer"
 
 
 def _given_key(request: Request) -> str:

@@ -30,3 +30,10 @@ def plain_route(method: str, path: str) -> Handler | None:
     if method in {"GET", "HEAD"}:
         return _GETS.get(path) or (get_model if path.startswith(f"{MODELS}/") else None)
     return None
+
+
+def openai_route(path: str) -> tuple[str, str] | None:
+    """Return the method and path of OpenAI's API that a path beside it ends like, if there is one."""
+    routes = [("POST", known) for known in _POSTS] + [("GET", MODELS)]
+    alike = (route for route in routes if path.rstrip("/").endswith(route[1].removeprefix("/v1")))
+    return next(alike, None)
