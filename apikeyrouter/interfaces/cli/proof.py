@@ -139,7 +139,10 @@ def bundle(
     page.print(
         f"{out}: {len(subject.positions):,} events about {subject.kind} {subject.name}", soft_wrap=True
     )
-    page.print(f"Verify it with: python -I verify.py {out} --key {signer.key.render()}", soft_wrap=True)
+    page.print(
+        f"Verify it with: python -I verify.py {out} --key {signer.key.render()} (verify.py is in the bundle)",
+        soft_wrap=True,
+    )
 
 
 def _subject(
