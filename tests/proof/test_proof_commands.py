@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import shutil
 import subprocess
 import sys
 
@@ -66,7 +67,17 @@ class TestVerify:
         """Without key and seals there is nothing to compare with, and that is said."""
         log.with_name("log.db.signing-key").unlink()
         refused = run(log, "verify")
+        assert (refused.exit_code, "is gone: bring it" in " ".join(refused.stderr.split())) == (1, True)
+        shutil.rmtree(log.with_name("log.db.seals"))
+        refused = run(log, "verify")
         assert (refused.exit_code, "never sealed" in refused.stderr) == (1, True)
+
+    def test_what_is_no_checkpoint(self, log, tmp_path):
+        """A file that was named by mistake says nothing against the log."""
+        (tmp_path / "script.json").write_text('{"keys": {}}')
+        refused = run(log, "verify", "--checkpoint", str(tmp_path / "script.json"))
+        assert refused.exit_code == 2
+        assert "is no checkpoint" in " ".join(refused.stderr.split())
 
     def test_no_log(self, tmp_path):
         """A file that is not there is no intact log."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apikeyrouter.adapters.proof.seal_folder import SealFolder, seal_folder_beside
+from apikeyrouter.adapters.proof.seal_folder import VERIFIER_KEY, SealFolder, seal_folder_beside
 from apikeyrouter.adapters.proof.seal_writer import SealWriter
 from apikeyrouter.adapters.proof.signing import NoteSigner, signed_by
 from apikeyrouter.adapters.proof.signing_key import (
@@ -175,13 +175,19 @@ def known_key(line: str) -> VerifierKey:
 
 def evidence_of(settings: RouterSettings, log_path: Path, *, key: VerifierKey | None = None) -> Evidence:
     """Collect what a log is verified by, for reading; refuse where it was never sealed."""
+    folder = seal_folder_of(settings, log_path)
     key = key or read_verifier_key(log_path)
+    if key is None and (folder / VERIFIER_KEY).exists():
+        raise NotFoundError(
+            f"the log {log_path} has seals, but its signing key {signing_key_path(log_path)} is gone:"
+            " bring it back, or give the public key as you noted it elsewhere with --key"
+        )
     if key is None:
         raise NotFoundError(
             f"the log {log_path} was never sealed: that begins with its next start, or give the public key"
             " that belongs to its seals with --key"
         )
-    seals = SealFolder(seal_folder_of(settings, log_path))
+    seals = SealFolder(folder)
     return Evidence(rows=StoredRows(log_path), seals=seals, key=key, signed_by=signed_by)
 
 

@@ -12,6 +12,7 @@ from apikeyrouter.domain.proof.merkle import HASH_BYTES, Frontier
 from apikeyrouter.domain.proof.notes import Note, parse_note
 from apikeyrouter.limits import MOST_NOTE_BYTES
 
+VERIFIER_KEY = "log.vkey"
 LEVEL = 8
 WHOLE = 1 << LEVEL
 _CHUNK = 1024 * 1024

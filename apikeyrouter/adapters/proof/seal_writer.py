@@ -4,7 +4,7 @@ from pathlib import Path
 
 from apikeyrouter.adapters.eventlog.lock import WriterLock
 from apikeyrouter.adapters.proof.durable_files import GrowingFile, remove, replace, write_new
-from apikeyrouter.adapters.proof.seal_folder import LEVEL, WHOLE, SealFolder, parts_of
+from apikeyrouter.adapters.proof.seal_folder import LEVEL, VERIFIER_KEY, WHOLE, SealFolder, parts_of
 from apikeyrouter.domain.models.system_error import ConfigurationError
 from apikeyrouter.domain.proof.checkpoints import parse_checkpoint
 from apikeyrouter.domain.proof.merkle import HASH_BYTES, Frontier, root_over
@@ -35,7 +35,7 @@ class SealWriter(SealFolder):
 
     def publish(self, key: VerifierKey) -> None:
         """Leave the public key beside the seals; a copy that is kept elsewhere is worth more."""
-        path, line = self.folder / "log.vkey", key.render().encode() + b"\n"
+        path, line = self.folder / VERIFIER_KEY, key.render().encode() + b"\n"
         if not path.exists() or path.read_bytes() != line:
             replace(path, line)
 

@@ -14,7 +14,7 @@ from apikeyrouter.adapters.eventlog.connections import PAGE_BYTES
 from apikeyrouter.adapters.eventlog.recorder import APPLICATION_ID, CREATE_EVENTS_TABLE
 from apikeyrouter.adapters.eventlog.writer import insert_sql
 from apikeyrouter.adapters.proof.durable_files import OWNER_ONLY, sync_file, sync_folder
-from apikeyrouter.adapters.proof.seal_folder import LEVEL, SealFolder, seal_folder_beside
+from apikeyrouter.adapters.proof.seal_folder import LEVEL, VERIFIER_KEY, SealFolder, seal_folder_beside
 from apikeyrouter.adapters.proof.signing_key import signing_key_path
 from apikeyrouter.adapters.proof.stored_rows import StoredRows
 from apikeyrouter.adapters.retention.archive_check import rows_of
@@ -87,7 +87,7 @@ def _copy_seals(evidence: Evidence, log_path: Path, into: Path) -> int:
     _copy_start(seals.leaves, target.leaves, size * HASH_BYTES)
     _copy_start(seals.subtrees, target.subtrees, (size >> LEVEL) * HASH_BYTES)
     with contextlib.suppress(FileNotFoundError):
-        shutil.copyfile(seals.folder / "log.vkey", target.folder / "log.vkey")
+        shutil.copyfile(seals.folder / VERIFIER_KEY, target.folder / VERIFIER_KEY)
     if signing_key_path(log_path).exists():
         shutil.copyfile(signing_key_path(log_path), signing_key_path(into))
         signing_key_path(into).chmod(OWNER_ONLY)

@@ -133,7 +133,20 @@ def _evidence(database: str | None, key: str | None, checkpoints: list[Path]) ->
     settings = settings_from(database_url=database)
     known = None if key is None else known_key(key)
     evidence = evidence_of(settings, log_file(settings).resolve(), key=known)
-    return msgspec.structs.replace(evidence, kept=tuple(file.read_bytes() for file in checkpoints))
+    return msgspec.structs.replace(evidence, kept=tuple(map(_kept, checkpoints)))
+
+
+def _kept(file: Path) -> bytes:
+    """Read a checkpoint; what is none at all was named by mistake, and tells nothing of the log."""
+    from apikeyrouter.domain.proof.checkpoints import parse_checkpoint
+    from apikeyrouter.domain.proof.notes import NoteError, parse_note
+
+    content = file.read_bytes()
+    try:
+        parse_checkpoint(parse_note(content).text)
+    except NoteError as error:
+        raise typer.BadParameter(f"{file} is no checkpoint: {error}", param_hint="--checkpoint") from None
+    return content
 
 
 @contextmanager
