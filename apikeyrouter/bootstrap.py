@@ -174,6 +174,7 @@ async def _wire(
     if sealing is not None:
         await asyncio.to_thread(sealing.start, log, clock, condemning(log, journal))
     manage.destroy_orphans()
+    _tell_of_lost_material(manage)
     payloads = payload_desk(
         journal=journal, reader=log, clock=clock, entropy=entropy, capturing=capturing, store=store
     )
@@ -232,6 +233,17 @@ def _attach_known(providers: ProviderRegistry, state: RouterState, settings: Rou
             offers = tuple(provider.models.values())
             adapter = adapter_for("openai", provider.base_url, offers, settings)
             providers.attach(provider.provider_id, adapter, provisional=True)
+
+
+def _tell_of_lost_material(manage: Manage) -> None:
+    """Say at once what the first requests would show as keys that their provider seems to reject."""
+    missing = manage.keys_without_material()
+    if missing:
+        notices().error(
+            "key_material_missing",
+            count=len(missing),
+            hint="stop and bring the vault file back, or rotate these keys; see `apikeyrouter doctor`",
+        )
 
 
 def _open_log(settings: RouterSettings) -> CondemnableLog:

@@ -1,7 +1,7 @@
 """Administrators' acts on providers and keys; each is an event with its author, durable before it returns."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from apikeyrouter.application.journal import Journal
 from apikeyrouter.application.ports import Clock, Entropy, Vault
@@ -13,7 +13,12 @@ from apikeyrouter.domain.interfaces.provider_adapter import ProviderAdapter, Pro
 from apikeyrouter.domain.key_metadata import check_metadata
 from apikeyrouter.domain.keys import Key
 from apikeyrouter.domain.models.api_key import KeyState
-from apikeyrouter.domain.models.system_error import ConflictError, InvalidRequestError, NotFoundError
+from apikeyrouter.domain.models.system_error import (
+    ConflictError,
+    InvalidRequestError,
+    KeyMaterialMissingError,
+    NotFoundError,
+)
 
 PROVIDER_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 KEY_MATERIAL = re.compile(r"[\x21-\x7e]{1,4096}")
@@ -76,16 +81,19 @@ class Manage:
         return self._journal.state.keys[key_id]
 
     async def rotate_key(self, key_id: str, material: str, *, actor: str) -> Key:
-        """Replace a key's material; id, history and limits stay."""
+        """Replace a key's material; id, history and limits stay.
+
+        Its own may be given again: the provider may accept it by now, or the vault may have lost it.
+        """
         key = self.key(key_id)
-        fingerprint = self._fingerprint_of_new(material)
+        fingerprint = self._fingerprint_of_new(material, may_hold=key_id)
         events = keys.rotate(key, at_us=self._clock.now_us(), actor=actor, fingerprint=fingerprint)
-        previous = self._vault.unseal(key_id)
+        previous = self._material_or_none(key_id)
         self._vault.seal(key_id, material)
         try:
             await self._record(key_stream(key_id), *events)
         except BaseException:
-            self._vault.seal(key_id, previous)
+            self._put_back(key_id, previous)
             raise
         return self.key(key_id)
 
@@ -144,6 +152,10 @@ class Manage:
             if key is None or key.state is KeyState.Revoked:
                 self._vault.destroy(key_id)
 
+    def keys_without_material(self) -> list[str]:
+        """Return the keys that cannot serve because the vault has lost their material."""
+        return without_material(self._journal.state.keys, self._vault.key_ids())
+
     async def _describe(self, provider_id: str, description: ProviderDescription, actor: str) -> None:
         known = self._journal.state.providers.get(provider_id)
         offers = {offer.model: offer for offer in description.models}
@@ -163,7 +175,7 @@ class Manage:
         )
         await self._record(CATALOGUE_STREAM, registered)
 
-    def _fingerprint_of_new(self, material: str) -> str:
+    def _fingerprint_of_new(self, material: str, *, may_hold: str | None = None) -> str:
         if not isinstance(material, str) or not KEY_MATERIAL.fullmatch(material):
             raise InvalidRequestError(
                 "key material must be 1 to 4096 printable ASCII characters without spaces or line ends",
@@ -171,9 +183,31 @@ class Manage:
             )
         fingerprint = self._vault.fingerprint(material)
         holder = self._journal.state.fingerprints.get(fingerprint)
-        if holder is not None:
+        if holder not in {None, may_hold}:
             raise ConflictError(f"this material is registered already, as key {holder}", param="key_material")
         return fingerprint
 
+    def _material_or_none(self, key_id: str) -> str | None:
+        try:
+            return self._vault.unseal(key_id)
+        except KeyMaterialMissingError:
+            return None
+
+    def _put_back(self, key_id: str, previous: str | None) -> None:
+        if previous is None:
+            self._vault.destroy(key_id)
+        else:
+            self._vault.seal(key_id, previous)
+
     async def _record(self, stream: str, *events: Event) -> None:
         await self._journal.settled(self._journal.record_next(stream, *events))
+
+
+def without_material(keys_by_id: Mapping[str, Key], sealed: Collection[str]) -> list[str]:
+    """Return the ids of the keys that are not revoked and have nothing sealed under them."""
+    held = frozenset(sealed)
+    return [
+        key_id
+        for key_id, key in keys_by_id.items()
+        if key.state is not KeyState.Revoked and key_id not in held
+    ]

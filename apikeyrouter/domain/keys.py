@@ -174,7 +174,9 @@ def enable(key: Key, *, at_us: int, actor: str) -> KeyStateChanged:
     """Bring a disabled or draining key back to what it was: a rest goes on, a rejection stands."""
     _refuse_if_revoked(key)
     if key.state is KeyState.Invalid:
-        raise ConflictError(f"key {key.key_id} was rejected by its provider: rotate its material instead")
+        raise ConflictError(
+            f"key {key.key_id} was rejected by its provider: rotate its material, even to the same"
+        )
     if key.state not in {KeyState.Disabled, KeyState.Draining}:
         raise ConflictError(f"key {key.key_id} is {key.state}, not disabled")
     trigger = "enabled_by_hand"

@@ -11,17 +11,16 @@ from pathlib import Path
 from apikeyrouter.adapters.eventlog.connections import sqlite_warnings
 from apikeyrouter.adapters.eventlog.lock import read_owner
 from apikeyrouter.adapters.eventlog.sqlite_reader import SqliteReader
-from apikeyrouter.adapters.vault import SealedVault, key_path_beside, vault_path_beside
 from apikeyrouter.application.retention.gaps import retention_of
 from apikeyrouter.domain.models.system_error import SystemError as RouterError
 from apikeyrouter.interfaces.cli.findings import Finding
 from apikeyrouter.interfaces.cli.options import settings_from
 from apikeyrouter.interfaces.cli.run_file import running_server
 from apikeyrouter.interfaces.cli.seal_checkup import look_at_seals
+from apikeyrouter.interfaces.cli.vault_checkup import look_at_vault
 from apikeyrouter.settings import RouterSettings
 
 LEAST_FREE_BYTES = 1024**3
-OTHERS = 0o077
 MEGABYTE = 1024 * 1024
 
 
@@ -109,32 +108,6 @@ def _writer(settings: RouterSettings) -> Iterator[Finding]:
     yield Finding("ok", "writer", f"process {owner.pid}{where}")
 
 
-def _vault(settings: RouterSettings) -> Iterator[Finding]:
-    yield _master_key(settings)
-    path = settings.database_path
-    if path is None or not vault_path_beside(path).exists():
-        yield Finding("ok", "vault", "none yet: the first key makes it")
-        return
-    SealedVault.open(settings).close()
-    yield Finding("ok", "vault", f"{vault_path_beside(path)} opens with the master key")
-
-
-def _master_key(settings: RouterSettings) -> Finding:
-    path = settings.database_path
-    if settings.encryption_key is not None:
-        return Finding("ok", "master key", "from APIKEYROUTER_ENCRYPTION_KEY")
-    file = settings.master_key_file or (None if path is None else key_path_beside(path))
-    if file is None:
-        return Finding("ok", "master key", "made anew for every run")
-    if not file.exists():
-        status = "ok" if settings.master_key_file is None else "fail"
-        return Finding(status, "master key", f"{file} does not exist yet")
-    mode = file.stat().st_mode & 0o777
-    if mode & OTHERS:
-        return Finding("fail", "master key", f"{file} is open to others (mode {mode:o}): chmod 600 {file}")
-    return Finding("ok", "master key", f"{file}, mode {mode:o}")
-
-
 def _disk(settings: RouterSettings) -> Iterator[Finding]:
     folder = (settings.database_path or Path.cwd()).resolve().parent
     free_bytes = shutil.disk_usage(folder).free
@@ -142,4 +115,4 @@ def _disk(settings: RouterSettings) -> Iterator[Finding]:
     yield Finding(status, "free disk space", f"{free_bytes / MEGABYTE:,.0f} MB at {folder}")
 
 
-CHECKS = (_settings, _exposure, _log, look_at_seals, _writer, _vault, _disk)
+CHECKS = (_settings, _exposure, _log, look_at_seals, _writer, look_at_vault, _disk)
