@@ -158,7 +158,8 @@ def _check_scope(asked: HoldAsked) -> None:
         raise InvalidRequestError(f"a hold's scope is one of {', '.join(HoldScope)}", param="scope")
     if asked.scope in NAMED:
         _check_text(asked.scope_id, "scope_id", MOST_NAME_CHARS)
-        _check_pseudonym(asked)
+        if asked.scope == HoldScope.Subject:
+            check_pseudonym(asked.scope_id or "", "scope_id")
     elif asked.scope_id is not None:
         raise InvalidRequestError(f"a hold on {asked.scope} names nobody", param="scope_id")
     since_us, until_us = asked.since_us, asked.until_us
@@ -170,13 +171,13 @@ def _check_scope(asked: HoldAsked) -> None:
         )
 
 
-def _check_pseudonym(asked: HoldAsked) -> None:
-    """Refuse a person's own name: it would cover nothing, and stand in the log."""
-    if asked.scope == HoldScope.Subject and _PSEUDONYM.fullmatch(asked.scope_id or "") is None:
+def check_pseudonym(subject: str, param: str) -> None:
+    """Refuse a person's own name: nothing goes by it, and it must not stand in the log."""
+    if _PSEUDONYM.fullmatch(subject) is None:
         raise InvalidRequestError(
-            "a subject is held by its pseudonym, 32 hexadecimal digits: `apikeyrouter payloads pseudonym`"
+            "a subject goes by its pseudonym, 32 hexadecimal digits: `apikeyrouter payloads pseudonym`"
             " tells it",
-            param="scope_id",
+            param=param,
         )
 
 

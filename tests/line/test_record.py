@@ -15,6 +15,7 @@ from apikeyrouter.domain.events import (
     RequestFailed,
     RouteDecided,
 )
+from apikeyrouter.interfaces.cli.story import tell
 from apikeyrouter.interfaces.scripted_provider import Fault, FaultKind, KeyScript, ScriptedProvider
 from apikeyrouter.settings import RouterSettings
 
@@ -100,7 +101,7 @@ async def test_a_client_that_leaves_closes_the_upstream_and_is_settled():
             assert proxy.node.state.columns.in_flight.sum() == 0
 
 
-async def test_a_failure_and_the_end_that_charges_for_it_share_a_transaction(tmp_path, monkeypatch):
+async def test_a_failure_and_the_end_that_charges_for_it_share_a_transaction(tmp_path, monkeypatch, capsys):
     """Between two, a death would free what the broken stream holds of its budgets and charge nothing."""
     monkeypatch.setattr(backlog, "MOST_BATCH_EVENTS", 1)
     settings = RouterSettings(database_url=str(tmp_path / "log.db"))
@@ -111,7 +112,12 @@ async def test_a_failure_and_the_end_that_charges_for_it_share_a_transaction(tmp
         proxy.node.journal.log.follow(transactions.append)
         answer = await proxy.ask(stream=True)
         await eventually(lambda: not proxy.node.state.open_requests)
+        story = trail(proxy.node.reader, answer.headers["x-request-id"])
     assert b'"error"' in answer.content
+    tell(story, {})
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "bytes, and then an error in the stream" in shown
+    assert "status 502" not in shown
     kinds = [[type(one.event) for one in batch] for batch in transactions]
     (shared,) = (batch for batch in kinds if AttemptFailed in batch)
     assert RequestFailed in shared

@@ -36,6 +36,8 @@ async def test_the_whole_life(tmp_path):
         subject = (await world.call("POST", "/payloads/pseudonym", who))["subject"]
         [listed] = await world.call("GET", f"/payloads?client_id={CLIENT}&subject={subject}")
         assert listed["request_id"] == request_id
+        refused = await world.call("GET", f"/payloads?client_id={CLIENT}&subject=ann", status=400)
+        assert refused["error"]["param"] == "subject"  # else it would say that nothing is kept of her
         assert [part["truncated"] for part in listed["parts"]] == [False, False]
         assert await world.call("GET", f"/payloads/{request_id}") == listed
         assert len(await world.call("GET", "/payloads?limit=1")) == 1

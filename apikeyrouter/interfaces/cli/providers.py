@@ -13,6 +13,9 @@ MODEL_HELP = (
     "A model, with its prices in US dollars per million tokens if known: NAME or NAME,INPUT,OUTPUT. Repeat."
 )
 
+UNSAID = "see prices list"
+"""The provider was registered without a price: an administrator's or the book's may count."""
+
 
 @app.command("list", epilog="Example: apikeyrouter providers list --json")
 def list_providers(database: Database = None, as_json: AsJson = False) -> None:
@@ -44,7 +47,7 @@ def add(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register a provider. Without --model, any model may be asked of it, and none has a price."""
+    """Register a provider. Without --model, any model may be asked of it, at the prices of the book."""
     from apikeyrouter.interfaces.cli.management import manage
 
     body = {
@@ -79,10 +82,12 @@ def _show_providers(providers: list[dict[str, Any]]) -> None:
         place = provider["base_url"] or "usual place"
         told = (provider["provider_id"], _health(provider), provider["kind"], place)
         if not provider["models"]:
-            shown.add_row(*told, "any", "no price", "no price")
+            shown.add_row(*told, "any", UNSAID, UNSAID)
         for offer in provider["models"]:
             prices = (offer.get(f"{side}_nano_usd_per_mtok") for side in ("input", "output"))
-            shown.add_row(*told, offer["model"], *map(usd, prices))
+            shown.add_row(
+                *told, offer["model"], *(UNSAID if price is None else usd(price) for price in prices)
+            )
             told = ("", "", "", "")
     console().print(shown)
 

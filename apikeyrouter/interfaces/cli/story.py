@@ -133,9 +133,12 @@ def _outcome(recorded: Recorded) -> str:
                 f" ({cancelled.phase}): {_tokens(cancelled)}."
             )
         case RequestFailed() as failure:
+            got = f"status {failure.status}"
+            if failure.response_bytes:
+                got = f"{failure.response_bytes:,} bytes, and then an error in the stream"
             return (
                 f"[bold red]Failed[/] in {failure.attempts} attempts: {failure.failure}; the client got"
-                f" status {failure.status}. {_tokens(failure)}."
+                f" {got}. {_tokens(failure)}."
             )
         case RequestReleased() as released:
             return (
