@@ -53,7 +53,8 @@ class Sealing:
         """Refuse to go on with a log that is not what was sealed; before its first event there is nothing."""
         key = read_verifier_key(self._log_path)
         if not self._never_sealed(key):
-            key = key or _gone(self._log_path)
+            if key is None:
+                raise _key_gone(self._log_path)
             refuse_if_inconsistent(Evidence(rows=self.rows, seals=self.book, key=key, signed_by=signed_by))
         self.book.begin()
         self._began = True
@@ -178,10 +179,7 @@ def evidence_of(settings: RouterSettings, log_path: Path, *, key: VerifierKey | 
     folder = seal_folder_of(settings, log_path)
     key = key or read_verifier_key(log_path)
     if key is None and (folder / VERIFIER_KEY).exists():
-        raise NotFoundError(
-            f"the log {log_path} has seals, but its signing key {signing_key_path(log_path)} is gone:"
-            " bring it back, or give the public key as you noted it elsewhere with --key"
-        )
+        raise _key_gone(log_path, ", or give the public key as you noted it elsewhere with --key")
     if key is None:
         raise NotFoundError(
             f"the log {log_path} was never sealed: that begins with its next start, or give the public key"
@@ -213,7 +211,6 @@ def _origin(rows: StoredRows) -> str:
     return f"apikeyrouter/{row_hash(first).hex()[:ORIGIN_HEX_DIGITS]}"
 
 
-def _gone(log_path: Path) -> VerifierKey:
-    raise NotFoundError(
-        f"the log has seals, but its signing key {signing_key_path(log_path)} is gone: bring it back"
-    )
+def _key_gone(log_path: Path, or_else: str = "") -> NotFoundError:
+    path = signing_key_path(log_path)
+    return NotFoundError(f"the log has seals, but its signing key {path} is gone: bring it back{or_else}")

@@ -205,10 +205,10 @@ class Connection(asyncio.Protocol):
             # Headers, trailers, interim answers or chunk extensions without end.
             self._break(exchange, FailureClass.MalformedAnswer)
         else:
-            if exchange.status:
-                if self._otherwise is not FailureClass.IdleTimeout:
-                    self._expect(FailureClass.IdleTimeout, exchange.deadlines.idle_s)
+            if self._otherwise is FailureClass.IdleTimeout:
                 self._since_s = self._loop.time()
+            elif exchange.status:
+                self._expect(FailureClass.IdleTimeout, exchange.deadlines.idle_s)
             exchange.settle()
 
     def _conclude(self, exchange: Exchange) -> None:

@@ -18,6 +18,7 @@ from apikeyrouter.domain.events import (
     Recorded,
     payload_stream,
 )
+from apikeyrouter.domain.holds import check_pseudonym
 from apikeyrouter.domain.models.system_error import InvalidRequestError, NotFoundError
 from apikeyrouter.limits import MOST_LISTED_PAYLOADS
 
@@ -65,6 +66,8 @@ class Reading:
         """Return what is kept, unopened, in the order of the requests."""
         if not 1 <= limit <= MOST_LISTED_PAYLOADS:
             raise InvalidRequestError(f"limit is a number from 1 to {MOST_LISTED_PAYLOADS}", param="limit")
+        if subject is not None:
+            check_pseudonym(subject, "subject")
         return await asyncio.to_thread(
             self._store.listed, client_id=client_id, subject=subject, after=after, limit=limit
         )

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from apikeyrouter.application.payloads.terms import parse_keep
-from apikeyrouter.domain.holds import check_pseudonym
 from apikeyrouter.interfaces.http.node_access import Actor, NodeDependency
 from apikeyrouter.interfaces.payload_views import (
     captures_view,
@@ -89,8 +88,6 @@ async def listed(
     limit: Annotated[int, Query(ge=1)] = 100,
 ) -> list[dict[str, Any]]:
     """List what is kept, unopened, in the order of the requests."""
-    if subject is not None:
-        check_pseudonym(subject, "subject")
     found = await node.payloads.reading.listed(client_id=client_id, subject=subject, after=after, limit=limit)
     return payloads_view(found)
 
