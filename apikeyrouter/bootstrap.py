@@ -173,8 +173,7 @@ async def _wire(
     released = await start_node(journal, clock, node_id, VERSION)
     if sealing is not None:
         await asyncio.to_thread(sealing.start, log, clock, condemning(log, journal))
-    manage.destroy_orphans()
-    _tell_of_lost_material(manage)
+    _reconcile_vault(manage)
     payloads = payload_desk(
         journal=journal, reader=log, clock=clock, entropy=entropy, capturing=capturing, store=store
     )
@@ -235,8 +234,9 @@ def _attach_known(providers: ProviderRegistry, state: RouterState, settings: Rou
             providers.attach(provider.provider_id, adapter, provisional=True)
 
 
-def _tell_of_lost_material(manage: Manage) -> None:
-    """Say at once what the first requests would show as keys that their provider seems to reject."""
+def _reconcile_vault(manage: Manage) -> None:
+    """Destroy what no key owns; tell of keys that have nothing, before requests make them look rejected."""
+    manage.destroy_orphans()
     missing = manage.keys_without_material()
     if missing:
         notices().error(

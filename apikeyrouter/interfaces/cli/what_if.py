@@ -101,8 +101,7 @@ def what_if(
     change = _change(objective, remove, add, limit, price, budget, book)
     wait_us = int(queue_timeout * 1_000_000)
     stretch = Stretch(first=first, last=last, draws=draws, most_attempts=max_attempts, wait_us=wait_us)
-    found = _compared(database, change, stretch, workers)
-    told = comparison_view(found)
+    told = comparison_view(_compared(database, change, stretch, workers))
     if as_json:
         print_json(told)
     else:
